@@ -1,1 +1,30 @@
-//! Placeholder.
+//! What the operator and the sidecar of mqtt-access must agree on. No Kubernetes, no HTTP, no I/O.
+//!
+//! ```text
+//! operator                                               sidecar
+//!   objects -> policy, bundle::Bundle                      bytes -> bundle::decode -> index::TenantIndex
+//!              claims::resolve (who owns what)                      index::BrokerIndex (all tenants of a broker)
+//!           -> bundle::encode -> bytes                     login    -> Login with a sealed ticket
+//!                                                          request  -> ticket -> rules::decide -> Verdict with its cause
+//! ```
+//!
+//! - [`topic`] and [`template`]: MQTT's topics, and filters with variables.
+//! - [`policy`]: who is meant, and what is allowed or denied. [`rules`] is the same as an index, with `decide`.
+//! - [`credential`] and [`ticket`]: what a client presents, and what it is given.
+//! - [`claims`]: which tenant owns which client IDs and topics.
+//! - [`bundle`]: one tenant in canonical bytes. [`index`]: bundles in the form that answers.
+
+mod audience;
+pub mod bundle;
+pub mod claims;
+pub mod client;
+pub mod credential;
+mod glob;
+pub mod index;
+pub mod policy;
+pub mod rules;
+pub mod secret;
+pub mod template;
+pub mod ticket;
+pub mod topic;
+pub mod verdict;

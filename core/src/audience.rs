@@ -1,0 +1,132 @@
+//! Who is meant: from the subjects of policies to the numbers of the audiences that a client belongs to.
+//!
+//! Policies with the same subjects share one audience. An audience is found through a *gate*: a fact that its
+//! subject demands of the client (an exact client ID, a label, an attribute, a key), so that finding a client's
+//! audiences costs its own facts, not the number of policies.
+
+use std::collections::HashMap;
+
+use crate::client::{Client, Map};
+use crate::glob;
+use crate::policy::{Effect, Subject};
+
+/// The number of an audience within one index.
+pub(crate) type AudienceId = u32;
+
+/// All audiences of a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Audiences {
+    subjects: Vec<Vec<Subject>>,
+    known: HashMap<Vec<Subject>, AudienceId>,
+    gates: HashMap<Gate, Vec<AudienceId>>,
+    open: Vec<AudienceId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Gate {
+    ClientId(String),
+    Label(String, String),
+    Attribute(String, String),
+    AccessKey(String),
+}
+
+impl Audiences {
+    /// The number of the audience with these subjects.
+    pub(crate) fn intern(&mut self, subjects: &[Subject]) -> AudienceId {
+        if let Some(id) = self.known.get(subjects) {
+            return *id;
+        }
+        let id = AudienceId::try_from(self.subjects.len()).unwrap_or(AudienceId::MAX);
+        for subject in subjects {
+            match gates(subject) {
+                Some(gates) => gates.into_iter().for_each(|gate| self.gates.entry(gate).or_default().push(id)),
+                None => self.open.push(id),
+            }
+        }
+        self.subjects.push(subjects.to_vec());
+        self.known.insert(subjects.to_vec(), id);
+        id
+    }
+
+    /// The audiences that a client belongs to, in ascending order.
+    ///
+    /// The effect matters only where the client ID is unproven: what hangs on it fails for an Allow and holds for a
+    /// Deny.
+    pub(crate) fn of(&self, client: &Client<'_>, effect: Effect) -> Vec<AudienceId> {
+        let mut ids = if client.client_id_proven { self.candidates(client) } else { self.all() };
+        ids.retain(|id| self.selects(*id, client, effect));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    fn selects(&self, id: AudienceId, client: &Client<'_>, effect: Effect) -> bool {
+        let subjects = usize::try_from(id).ok().and_then(|id| self.subjects.get(id));
+        subjects.is_some_and(|subjects| subjects.iter().any(|subject| selects(subject, client, effect)))
+    }
+
+    fn all(&self) -> Vec<AudienceId> {
+        (0..).take(self.subjects.len()).collect()
+    }
+
+    fn candidates(&self, client: &Client<'_>) -> Vec<AudienceId> {
+        let mut ids = self.open.clone();
+        if self.gates.is_empty() {
+            return ids;
+        }
+        let mut ask = |gate: Gate| ids.extend(self.gates.get(&gate).into_iter().flatten());
+        ask(Gate::ClientId(client.client_id.to_owned()));
+        let labels = client.labels.into_iter().flatten();
+        labels.for_each(|(key, value)| ask(Gate::Label(key.clone(), value.clone())));
+        client.attributes().into_iter().for_each(|(key, value)| ask(Gate::Attribute(key, value)));
+        client.access_key.into_iter().for_each(|name| ask(Gate::AccessKey(name.to_owned())));
+        ids
+    }
+}
+
+/// Facts of which a client must have at least one to be selected; `None` where nothing exact can be said.
+fn gates(subject: &Subject) -> Option<Vec<Gate>> {
+    let Subject { everyone: _, device_selector, client_ids, attributes, access_keys } = subject;
+    if let Some(ids) = client_ids.as_ref().filter(|ids| ids.iter().all(|id| !id.contains('*'))) {
+        return Some(ids.iter().cloned().map(Gate::ClientId).collect());
+    }
+    let first = |map: &Map| map.first_key_value().map(|(key, value)| (key.clone(), value.clone()));
+    if let Some((key, value)) = device_selector.as_ref().and_then(|selector| first(&selector.match_labels)) {
+        return Some(vec![Gate::Label(key, value)]);
+    }
+    if let Some((key, value)) = attributes.as_ref().and_then(first) {
+        return Some(vec![Gate::Attribute(key, value)]);
+    }
+    let names = access_keys.as_ref()?;
+    Some(names.iter().cloned().map(Gate::AccessKey).collect())
+}
+
+fn selects(subject: &Subject, client: &Client<'_>, effect: Effect) -> bool {
+    let Subject { everyone, device_selector, client_ids, attributes, access_keys } = subject;
+    let conditions = [
+        device_selector.as_ref().map(|selector| client.labels.is_some_and(|labels| selector.matches(labels))),
+        client_ids.as_ref().map(|globs| has_client_id(globs, client, effect)),
+        attributes.as_ref().map(|wanted| has_attributes(wanted, client, effect)),
+        access_keys.as_ref().map(|names| client.access_key.is_some_and(|key| names.iter().any(|name| name == key))),
+    ];
+    let mut present = conditions.into_iter().flatten().peekable();
+    if *everyone {
+        // Together with anything else it is malformed: it then selects for a Deny only.
+        return present.peek().is_none() || effect == Effect::Deny;
+    }
+    present.peek().is_some() && present.all(|holds| holds)
+}
+
+fn has_client_id(globs: &[String], client: &Client<'_>, effect: Effect) -> bool {
+    match client.proven_client_id() {
+        Some(id) => globs.iter().any(|glob| glob::matches(glob, id)),
+        None => effect == Effect::Deny,
+    }
+}
+
+fn has_attributes(wanted: &Map, client: &Client<'_>, effect: Effect) -> bool {
+    let holds = |(name, value): (&String, &String)| {
+        if client.is_unproven(name) { effect == Effect::Deny } else { client.attribute(name) == Some(value.as_str()) }
+    };
+    !wanted.is_empty() && wanted.iter().all(holds)
+}

@@ -1,0 +1,241 @@
+//! The rules of a tenant as an index: two tries of topic levels, one for Allow and one for Deny.
+//!
+//! A template stays a template: it is one path in a trie, however many clients use it, and a variable in it is compared
+//! with the client's value during the walk. A decision therefore costs the levels of the topic (and the branches that
+//! match it), not the number of rules or devices. A subscription with wildcards may overlap many Deny rules and then
+//! visits those.
+
+mod trie;
+mod walk;
+
+use std::collections::BTreeSet;
+
+use crate::audience::{AudienceId, Audiences};
+use crate::client::Client;
+use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
+use crate::template::{TemplateError, Topic};
+use crate::verdict::{Allowed, Cause, Reason, Request, RuleRef, Target, Verdict};
+use trie::{Entries, Entry, Trie};
+use walk::{Asked, Walk};
+
+/// Compiled rules of one tenant.
+#[derive(Debug)]
+pub struct Rules {
+    namespace: String,
+    policies: Vec<String>,
+    /// In the order in which a verdict prefers them: by policy name, then index.
+    rules: Vec<(u32, u32)>,
+    audiences: Audiences,
+    allow: Trie,
+    deny: Trie,
+    /// Rules that deny every topic.
+    deny_everything: Entries,
+    /// The tenant's topic space: what a superuser may use.
+    space: Trie,
+}
+
+/// A client with the audiences that it belongs to: what [`Rules::decide`] judges.
+#[derive(Debug, Clone)]
+pub struct Principal<'a> {
+    client: Client<'a>,
+    allow: std::borrow::Cow<'a, [AudienceId]>,
+    deny: std::borrow::Cow<'a, [AudienceId]>,
+}
+
+impl<'a> Principal<'a> {
+    /// The client itself.
+    #[must_use]
+    pub fn client(&self) -> &Client<'a> {
+        &self.client
+    }
+}
+
+impl Rules {
+    /// Compiles policies. Every topic has to be valid already; the compiler of bundles sees to that.
+    pub fn compile<'p>(
+        namespace: &str,
+        policies: impl IntoIterator<Item = &'p Policy>,
+        space: impl IntoIterator<Item = &'p str>,
+    ) -> Result<Self, TemplateError> {
+        let mut policies: Vec<&Policy> = policies.into_iter().collect();
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut builder = Builder::default();
+        for policy in policies {
+            builder.add(policy)?;
+        }
+        for filter in space {
+            let topic = Topic::parse(&format!("eq {filter}"))?;
+            builder.space.insert_filter(&topic, Entry::UNCONDITIONAL);
+        }
+        Ok(builder.finish(namespace))
+    }
+
+    /// Finds the audiences of a client. Costs its labels and attributes; keep the result where the client is known.
+    #[must_use]
+    pub fn principal<'a>(&self, client: Client<'a>) -> Principal<'a> {
+        let allow = self.audiences.of(&client, Effect::Allow).into();
+        let deny = if client.client_id_proven {
+            Clone::clone(&allow)
+        } else {
+            self.audiences.of(&client, Effect::Deny).into()
+        };
+        Principal { client, allow, deny }
+    }
+
+    /// The audiences of a client whose client ID is proven, for keeping.
+    pub(crate) fn audiences_of(&self, client: &Client<'_>) -> Vec<AudienceId> {
+        self.audiences.of(client, Effect::Allow)
+    }
+
+    /// Judges a request as SEMANTICS.md section 3 says. Allocates nothing.
+    #[must_use]
+    pub fn decide(&self, principal: &Principal<'_>, request: &Request<'_>) -> Verdict<'_> {
+        let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect };
+        let denies = walk(&principal.deny, Effect::Deny);
+        let everything = denies.first(&self.deny_everything);
+        if let Some(rule) = everything.into_iter().chain(self.deny.refuses(&denies)).min() {
+            return Verdict::Deny(self.cause(rule));
+        }
+        let Some(cause) = self.grant(principal, request, &walk(&principal.allow, Effect::Allow)) else {
+            return Verdict::deny(Reason::NotGranted);
+        };
+        match principal.client.grants {
+            Some(grants) if !grants.iter().any(|grant| grant.permits(request)) => {
+                Verdict::deny(Reason::NotGrantedByToken)
+            }
+            _ => Verdict::Allow(Allowed::new(cause)),
+        }
+    }
+
+    fn grant(&self, principal: &Principal<'_>, request: &Request<'_>, allows: &Walk<'_>) -> Option<Cause<'_>> {
+        if let Some(rule) = self.allow.grants(allows) {
+            return Some(self.cause(rule));
+        }
+        let space =
+            Walk { client: &principal.client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect: Effect::Allow };
+        (principal.client.superuser && self.space.grants(&space).is_some()).then_some(Cause::Reason(Reason::Superuser))
+    }
+
+    fn cause(&self, rule: u32) -> Cause<'_> {
+        let named = usize::try_from(rule).ok().and_then(|rule| self.rules.get(rule)).and_then(|(policy, index)| {
+            let policy = self.policies.get(usize::try_from(*policy).ok()?)?;
+            Some(RuleRef { namespace: &self.namespace, policy, index: *index })
+        });
+        named.map_or(Cause::Reason(Reason::InternalError), Cause::Rule)
+    }
+}
+
+/// A principal whose audiences were found earlier.
+pub(crate) fn known_principal<'a>(client: Client<'a>, audiences: &'a [AudienceId]) -> Principal<'a> {
+    Principal { client, allow: audiences.into(), deny: audiences.into() }
+}
+
+#[derive(Default)]
+struct Builder {
+    policies: Vec<String>,
+    rules: Vec<(u32, u32)>,
+    audiences: Audiences,
+    allow: Trie,
+    deny: Trie,
+    space: Trie,
+    deny_everything: Entries,
+}
+
+impl Builder {
+    fn add(&mut self, policy: &Policy) -> Result<(), TemplateError> {
+        let audience = self.audiences.intern(&policy.subjects);
+        if self.policies.last() != Some(&policy.name) {
+            self.policies.push(policy.name.clone());
+        }
+        let number = u32::try_from(self.policies.len() - 1).unwrap_or(u32::MAX);
+        let mut rules: Vec<&Rule> = policy.rules.iter().collect();
+        rules.sort_by_key(|rule| rule.index);
+        for rule in rules {
+            self.rules.push((number, rule.index));
+            let id = u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX);
+            self.add_rule(rule, Entry::new(id, audience, rule))?;
+        }
+        Ok(())
+    }
+
+    fn add_rule(&mut self, rule: &Rule, entry: Entry) -> Result<(), TemplateError> {
+        let trie = match rule.effect {
+            Effect::Allow => &mut self.allow,
+            Effect::Deny => &mut self.deny,
+        };
+        match (&rule.topics, rule.effect) {
+            (Topics::Listed(topics), _) => topics.iter().try_for_each(|topic| {
+                trie.insert(&Topic::parse(topic)?, entry);
+                Ok(())
+            }),
+            (Topics::Everything, Effect::Deny) => {
+                self.deny_everything.push(entry);
+                Ok(())
+            }
+            // The compiler never writes it; granting nothing is the safe reading.
+            (Topics::Everything, Effect::Allow) => Ok(()),
+        }
+    }
+
+    fn finish(self, namespace: &str) -> Rules {
+        let Self { policies, rules, audiences, mut allow, mut deny, mut space, mut deny_everything } = self;
+        [&mut allow, &mut deny, &mut space].into_iter().for_each(Trie::finish);
+        deny_everything.finish();
+        Rules { namespace: namespace.to_owned(), policies, rules, audiences, allow, deny, deny_everything, space }
+    }
+}
+
+/// What a rule says besides its topics, packed beside each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conditions {
+    publish: bool,
+    subscribe: bool,
+    /// One bit a QoS level; zero means that the rule does not ask.
+    qos: u8,
+    retain: Option<bool>,
+}
+
+impl Conditions {
+    const NONE: Self = Self { publish: true, subscribe: true, qos: 0, retain: None };
+
+    fn of(actions: &BTreeSet<Action>, qos: Option<&BTreeSet<Qos>>, retain: Option<bool>) -> Self {
+        // An empty list of levels is malformed; as "does not ask" it would widen an Allow, so it is no level at all.
+        const NO_LEVEL: u8 = 0x80;
+        let bits = qos.map_or(0, |levels| levels.iter().fold(NO_LEVEL, |bits, level| bits | level.bit()));
+        Self {
+            publish: actions.contains(&Action::Publish),
+            subscribe: actions.contains(&Action::Subscribe),
+            qos: bits,
+            retain,
+        }
+    }
+
+    /// Whether the rule is about the request. What the broker does not tell holds for a Deny and fails for an Allow.
+    fn hold(self, request: &Request<'_>, effect: Effect) -> bool {
+        let unknown = effect == Effect::Deny;
+        let qos = self.qos == 0 || request.qos.map_or(unknown, |qos| self.qos & qos.bit() != 0);
+        match request.target {
+            Target::Subscribe(_) => self.subscribe && qos,
+            Target::Publish(_) => {
+                let retain = self.retain.is_none_or(|wanted| request.retain.map_or(unknown, |given| given == wanted));
+                self.publish && qos && retain
+            }
+        }
+    }
+}
+
+impl Trie {
+    fn grants(&self, walk: &Walk<'_>) -> Option<u32> {
+        match walk.request.target {
+            Target::Publish(name) => self.first(walk, Asked::Covered(name.into())),
+            Target::Subscribe(filter) => self.first(walk, Asked::Covered(filter)),
+        }
+    }
+
+    fn refuses(&self, walk: &Walk<'_>) -> Option<u32> {
+        match walk.request.target {
+            Target::Publish(name) => self.first(walk, Asked::Covered(name.into())),
+            Target::Subscribe(filter) => self.first(walk, Asked::Overlapped(filter)),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The trie: one node per distinct template prefix.
+
+use hashbrown::HashMap;
+
+use super::Conditions;
+use crate::audience::AudienceId;
+use crate::policy::Rule;
+use crate::template::render::is_dotted;
+use crate::template::{Part, TemplateLevel, Topic};
+use crate::topic::{Filter, Level};
+
+pub(super) type NodeId = usize;
+
+/// Template prefixes; node 0 is the root.
+#[derive(Debug)]
+pub(super) struct Trie {
+    nodes: Vec<Node>,
+    /// The filters of `eq` topics, by the number their entries hold.
+    exact: Vec<Box<str>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) literal: HashMap<Box<str>, NodeId>,
+    /// Those children in `literal` whose text RabbitMQ cannot keep apart from other topics.
+    pub(super) dotted: Vec<NodeId>,
+    pub(super) plus: Option<NodeId>,
+    pub(super) variable: Vec<(Box<[Part]>, NodeId)>,
+    /// Topics that end here.
+    pub(super) end: Entries,
+    /// Topics that end here with a further `#`.
+    pub(super) hash: Entries,
+}
+
+/// One topic of one rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) rule: u32,
+    pub(super) audience: AudienceId,
+    pub(super) conditions: Conditions,
+    /// For an `eq` topic, which one.
+    pub(super) exact: Option<u32>,
+}
+
+impl Entry {
+    pub(super) const UNCONDITIONAL_AUDIENCE: &'static [AudienceId] = &[0];
+    /// For filters that are no rule's.
+    pub(super) const UNCONDITIONAL: Self = Self { rule: 0, audience: 0, conditions: Conditions::NONE, exact: None };
+
+    pub(super) fn new(rule: u32, audience: AudienceId, source: &Rule) -> Self {
+        let conditions = Conditions::of(&source.actions, source.qos.as_ref(), source.retain);
+        Self { rule, audience, conditions, exact: None }
+    }
+}
+
+/// Entries of one place, ordered by audience so that a client finds its own without looking at the others.
+#[derive(Debug, Default)]
+pub(super) struct Entries(Vec<Entry>);
+
+impl Entries {
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.0.push(entry);
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.0.sort_by_key(|entry| (entry.audience, entry.rule));
+        self.0.shrink_to_fit();
+    }
+
+    /// The entries whose audience is one of `selected`, which is sorted.
+    pub(super) fn of<'a>(&'a self, selected: &'a [AudienceId]) -> impl Iterator<Item = &'a Entry> {
+        let few = self.0.len() <= selected.len();
+        let (scanned, sought): (&[Entry], &[AudienceId]) = if few { (&self.0, &[]) } else { (&[], selected) };
+        let scanned = scanned.iter().filter(move |entry| selected.binary_search(&entry.audience).is_ok());
+        let sought = sought.iter().flat_map(move |audience| {
+            let start = self.0.partition_point(|entry| entry.audience < *audience);
+            self.0.iter().skip(start).take_while(move |entry| entry.audience == *audience)
+        });
+        scanned.chain(sought)
+    }
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()], exact: Vec::new() }
+    }
+}
+
+impl Trie {
+    pub(super) const ROOT: NodeId = 0;
+
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    pub(super) fn exact(&self, number: u32) -> Option<Filter<'_>> {
+        let text = self.exact.get(usize::try_from(number).ok()?)?;
+        Filter::parse(text).ok()
+    }
+
+    pub(super) fn insert(&mut self, topic: &Topic, entry: Entry) {
+        match topic {
+            Topic::Template(levels) => self.insert_levels(levels, entry),
+            Topic::Exact(filter) => {
+                let exact = u32::try_from(self.exact.len()).ok();
+                self.exact.push(filter.clone());
+                self.insert_filter(topic, Entry { exact, ..entry });
+            }
+        }
+    }
+
+    /// Inserts the filter of an `eq` topic level by level, without expansion.
+    pub(super) fn insert_filter(&mut self, topic: &Topic, entry: Entry) {
+        let Topic::Exact(filter) = topic else {
+            return self.insert(topic, entry);
+        };
+        let levels: Vec<_> = filter
+            .split('/')
+            .map(|text| match Level::of(text) {
+                Level::Literal(text) => TemplateLevel::Literal(text.into()),
+                Level::Plus => TemplateLevel::Plus,
+                Level::Hash => TemplateLevel::Hash,
+            })
+            .collect();
+        self.insert_levels(&levels, entry);
+    }
+
+    fn insert_levels(&mut self, levels: &[TemplateLevel], entry: Entry) {
+        let mut at = Self::ROOT;
+        for level in levels {
+            if *level == TemplateLevel::Hash {
+                return self.edit(at, |node| node.hash.push(entry));
+            }
+            at = self.child(at, level);
+        }
+        self.edit(at, |node| node.end.push(entry));
+    }
+
+    fn edit(&mut self, at: NodeId, change: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.nodes.get_mut(at) {
+            change(node);
+        }
+    }
+
+    fn child(&mut self, at: NodeId, level: &TemplateLevel) -> NodeId {
+        let fresh = self.nodes.len();
+        let Some(node) = self.nodes.get_mut(at) else {
+            return at;
+        };
+        let child = match level {
+            TemplateLevel::Literal(text) => *node.literal.entry(text.clone()).or_insert_with(|| {
+                node.dotted.extend(is_dotted(text).then_some(fresh));
+                fresh
+            }),
+            TemplateLevel::Plus | TemplateLevel::Hash => *node.plus.get_or_insert(fresh),
+            TemplateLevel::Variable(parts) => match node.variable.iter().find(|(known, _)| known == parts) {
+                Some((_, child)) => *child,
+                None => {
+                    node.variable.push((parts.clone(), fresh));
+                    fresh
+                }
+            },
+        };
+        if child == fresh {
+            self.nodes.push(Node::default());
+        }
+        child
+    }
+
+    pub(super) fn finish(&mut self) {
+        for node in &mut self.nodes {
+            node.end.finish();
+            node.hash.finish();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One walk down a trie answers both questions: which topics cover what is asked, and which overlap it.
+//!
+//! A publish asks which topics match its name; a name is a filter that matches just itself, so that is "cover" too.
+//! Each node of the trie is visited at most once, because there is one path to it.
+
+use super::Conditions;
+use super::trie::{Entries, Entry, Node, NodeId, Trie};
+use crate::audience::AudienceId;
+use crate::client::Client;
+use crate::policy::Effect;
+use crate::template::Part;
+use crate::template::render::{self, Position, Rendered, Unusable};
+use crate::topic::{Filter, Level, covers};
+use crate::verdict::{Notation, Request};
+
+/// Who asks for what, and which of the entries met concern them.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    pub(super) client: &'a Client<'a>,
+    pub(super) selected: &'a [AudienceId],
+    pub(super) request: &'a Request<'a>,
+    pub(super) effect: Effect,
+}
+
+/// What is sought in the trie.
+#[derive(Clone, Copy)]
+pub(super) enum Asked<'a> {
+    /// Topics that cover this filter.
+    Covered(Filter<'a>),
+    /// Topics that overlap this filter.
+    Overlapped(Filter<'a>),
+}
+
+impl<'a> Asked<'a> {
+    fn filter(self) -> Filter<'a> {
+        match self {
+            Self::Covered(filter) | Self::Overlapped(filter) => filter,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// The first rule among the entries that concern the client and the request.
+    pub(super) fn first(&self, entries: &Entries) -> Option<u32> {
+        self.applicable(entries).map(|entry| entry.rule).min()
+    }
+
+    fn applicable<'e>(&'e self, entries: &'e Entries) -> impl Iterator<Item = &'e Entry> {
+        let holds = |conditions: Conditions| conditions.hold(self.request, self.effect);
+        entries.of(self.selected).filter(move |entry| holds(entry.conditions))
+    }
+}
+
+impl Trie {
+    /// The first rule, in the order of causes, with a topic that is sought.
+    pub(super) fn first(&self, walk: &Walk<'_>, asked: Asked<'_>) -> Option<u32> {
+        let mut search = Search { trie: self, walk, asked, found: None };
+        search.descend(Self::ROOT, asked.filter().levels(), true);
+        search.found
+    }
+}
+
+struct Search<'a> {
+    trie: &'a Trie,
+    walk: &'a Walk<'a>,
+    asked: Asked<'a>,
+    found: Option<u32>,
+}
+
+impl<'a> Search<'a> {
+    fn descend(&mut self, at: NodeId, levels: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+        let trie = self.trie;
+        let Some(node) = trie.node(at) else { return };
+        let mut rest = levels.clone();
+        let next = rest.next();
+        self.ambiguous(node, first);
+        if !(first && next.is_some_and(|level| self.escapes(level))) {
+            self.collect(&node.hash);
+        }
+        match next {
+            None => self.collect(&node.end),
+            Some(Level::Literal(text)) => self.literal(node, text, rest, first),
+            Some(Level::Plus) => self.plus(node, rest, first),
+            Some(Level::Hash) => self.hash(node, first),
+        }
+    }
+
+    /// Whether a leading wildcard of the trie does not reach this level.
+    fn escapes(&self, level: Level<'_>) -> bool {
+        level.is_dollar()
+    }
+
+    /// Deny topics that cannot be read for this client grow, whatever is asked: a variable that ends its topic becomes
+    /// `#` and so matches the parent too; one with a `/` in its value becomes `#` at once.
+    fn ambiguous(&mut self, node: &'a Node, first: bool) {
+        if self.walk.effect == Effect::Allow {
+            return;
+        }
+        let trie = self.trie;
+        for (parts, child) in &node.variable {
+            match self.unusable(parts, first) {
+                Some(Unusable::Below) => self.everything(*child, false),
+                Some(Unusable::Level) => {
+                    if let Some(child) = trie.node(*child) {
+                        self.collect(&child.end);
+                    }
+                }
+                None => {}
+            }
+        }
+        if self.dotted() {
+            node.dotted.iter().for_each(|child| self.everything(*child, false));
+        }
+    }
+
+    fn literal(&mut self, node: &'a Node, text: &'a str, rest: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+        if let Some(child) = node.literal.get(text) {
+            self.descend(*child, rest.clone(), false);
+        }
+        if let Some(child) = node.plus.filter(|_| !(first && text.starts_with('$'))) {
+            self.descend(child, rest.clone(), false);
+        }
+        for (parts, child) in &node.variable {
+            let client = self.walk.client;
+            match render::compare(parts, self.position(first), text, |variable| client.variable(variable)) {
+                Rendered::Equal => self.descend(*child, rest.clone(), false),
+                Rendered::Unusable(_) if self.walk.effect == Effect::Deny => self.descend(*child, rest.clone(), false),
+                Rendered::Different | Rendered::Unusable(_) => {}
+            }
+        }
+    }
+
+    fn plus(&mut self, node: &'a Node, rest: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+        if let Some(child) = node.plus {
+            self.descend(child, rest.clone(), false);
+        }
+        if matches!(self.asked, Asked::Covered(_)) {
+            return;
+        }
+        for (text, child) in &node.literal {
+            if self.wildcard_reaches(text, first) {
+                self.descend(*child, rest.clone(), false);
+            }
+        }
+        for (parts, child) in &node.variable {
+            if self.wildcard_reaches_variable(parts, first) {
+                self.descend(*child, rest.clone(), false);
+            }
+        }
+    }
+
+    fn hash(&mut self, node: &'a Node, first: bool) {
+        let trie = self.trie;
+        match self.asked {
+            // `+/#` matches exactly what a lone `#` matches.
+            Asked::Covered(_) => {
+                if let Some(child) = node.plus.filter(|_| first).and_then(|child| trie.node(child)) {
+                    self.collect(&child.hash);
+                }
+            }
+            Asked::Overlapped(_) => self.below(node, first),
+        }
+    }
+
+    /// Every topic at or below a node overlaps `#`.
+    fn below(&mut self, node: &'a Node, first: bool) {
+        self.collect(&node.end);
+        self.collect(&node.hash);
+        node.plus.into_iter().for_each(|child| self.everything(child, true));
+        for (text, child) in &node.literal {
+            if self.wildcard_reaches(text, first) {
+                self.everything(*child, true);
+            }
+        }
+        for (parts, child) in &node.variable {
+            if self.wildcard_reaches_variable(parts, first) {
+                self.everything(*child, true);
+            }
+        }
+    }
+
+    /// Collects a whole subtree: for a `#` that reaches it, or (not `judged`) for a topic that grew.
+    fn everything(&mut self, at: NodeId, judged: bool) {
+        let trie = self.trie;
+        let Some(node) = trie.node(at) else { return };
+        for entries in [&node.end, &node.hash] {
+            if judged { self.collect(entries) } else { self.keep(self.walk.first(entries)) }
+        }
+        let variable = node.variable.iter().map(|(_, child)| child);
+        for child in node.literal.values().chain(variable).chain(&node.plus) {
+            self.everything(*child, judged);
+        }
+    }
+
+    /// Notes the first of the entries here that concern the client and the request.
+    fn collect(&mut self, entries: &'a Entries) {
+        let (walk, trie) = (self.walk, self.trie);
+        let asked = self.asked;
+        let exact = |entry: &&Entry| entry.exact.is_none_or(|number| applies_exactly(trie, number, asked, walk.effect));
+        let first = walk.applicable(entries).filter(exact).map(|entry| entry.rule).min();
+        self.keep(first);
+    }
+
+    fn keep(&mut self, rule: Option<u32>) {
+        self.found = self.found.into_iter().chain(rule).min();
+    }
+
+    fn wildcard_reaches(&self, text: &str, first: bool) -> bool {
+        !(first && text.starts_with('$')) || self.dotted()
+    }
+
+    fn wildcard_reaches_variable(&self, parts: &[Part], first: bool) -> bool {
+        let leading = match parts.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        };
+        self.wildcard_reaches(leading, first) || self.unusable(parts, first).is_some()
+    }
+
+    fn unusable(&self, parts: &[Part], first: bool) -> Option<Unusable> {
+        let client = self.walk.client;
+        render::unusable(parts, self.position(first), |variable| client.variable(variable))
+    }
+
+    fn position(&self, first: bool) -> Position {
+        Position { first, dotted: self.dotted() }
+    }
+
+    fn dotted(&self) -> bool {
+        self.walk.request.notation == Notation::Dotted
+    }
+}
+
+/// `eq F`: an Allow grants just F; a Deny refuses a publish to F and every subscription that covers F.
+fn applies_exactly(trie: &Trie, number: u32, asked: Asked<'_>, effect: Effect) -> bool {
+    // A filter that cannot be found again is a fault of ours: it must not allow, and must deny.
+    let Some(filter) = trie.exact(number) else {
+        return effect == Effect::Deny;
+    };
+    match asked {
+        Asked::Covered(asked) => asked == filter,
+        Asked::Overlapped(asked) => covers(asked, filter),
+    }
+}
