@@ -31,20 +31,21 @@ enum Gate {
 }
 
 impl Audiences {
-    /// The number of the audience with these subjects.
-    pub(crate) fn intern(&mut self, subjects: &[Subject]) -> AudienceId {
-        if let Some(id) = self.known.get(subjects) {
+    /// The number of the audience with these subjects, for rules of this effect.
+    pub(crate) fn intern(&mut self, subjects: &[Subject], effect: Effect) -> AudienceId {
+        let subjects: Vec<Subject> = subjects.iter().filter_map(|subject| well_formed(subject, effect)).collect();
+        if let Some(id) = self.known.get(&subjects) {
             return *id;
         }
         let id = AudienceId::try_from(self.subjects.len()).unwrap_or(AudienceId::MAX);
-        for subject in subjects {
+        for subject in &subjects {
             match gates(subject) {
                 Some(gates) => gates.into_iter().for_each(|gate| self.gates.entry(gate).or_default().push(id)),
                 None => self.open.push(id),
             }
         }
-        self.subjects.push(subjects.to_vec());
-        self.known.insert(subjects.to_vec(), id);
+        self.subjects.push(subjects.clone());
+        self.known.insert(subjects, id);
         id
     }
 
@@ -84,6 +85,16 @@ impl Audiences {
     }
 }
 
+/// `everyone` together with anything else is malformed: it is everyone for a Deny, and nobody for an Allow.
+fn well_formed(subject: &Subject, effect: Effect) -> Option<Subject> {
+    let everyone = Subject { everyone: true, ..Subject::default() };
+    match (subject.everyone && *subject != everyone, effect) {
+        (false, _) => Some(subject.clone()),
+        (true, Effect::Deny) => Some(everyone),
+        (true, Effect::Allow) => None,
+    }
+}
+
 /// Facts of which a client must have at least one to be selected; `None` where nothing exact can be said.
 fn gates(subject: &Subject) -> Option<Vec<Gate>> {
     let Subject { everyone: _, device_selector, client_ids, attributes, access_keys } = subject;
@@ -110,11 +121,7 @@ fn selects(subject: &Subject, client: &Client<'_>, effect: Effect) -> bool {
         access_keys.as_ref().map(|names| client.access_key.is_some_and(|key| names.iter().any(|name| name == key))),
     ];
     let mut present = conditions.into_iter().flatten().peekable();
-    if *everyone {
-        // Together with anything else it is malformed: it then selects for a Deny only.
-        return present.peek().is_none() || effect == Effect::Deny;
-    }
-    present.peek().is_some() && present.all(|holds| holds)
+    *everyone || (present.peek().is_some() && present.all(|holds| holds))
 }
 
 fn has_client_id(globs: &[String], client: &Client<'_>, effect: Effect) -> bool {

@@ -111,6 +111,9 @@ pub struct AccessKey {
 pub struct Device {
     /// Name of its resource, for logs.
     pub name: String,
+    /// UID of its resource, where it has one of its own: whose secret may be restored from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// The client ID that it owns. It is reserved even while the device has no secret or is disabled.
     pub client_id: String,
     /// The second part of its username: the DeviceAccessKeyId.

@@ -102,8 +102,8 @@ fn judge<'a>(book: &mut Book<'a>, place: usize, claimant: &Claimant<'a>, lost: O
 struct Book<'a> {
     instances: HashMap<&'a str, usize>,
     prefixes: BTreeMap<&'a str, usize>,
-    /// Filters by their literal first level.
-    rooted: HashMap<&'a str, Vec<Owned<'a>>>,
+    /// Filters by their literal first level, in an order that is always the same: so is the witness, then.
+    rooted: BTreeMap<&'a str, Vec<Owned<'a>>>,
     /// Filters whose first level is a wildcard.
     rootless: Vec<Owned<'a>>,
 }
@@ -164,13 +164,11 @@ impl<'a> Book<'a> {
             space.shared_with.iter().any(|id| id == owned.instance_id)
                 && owned.space.shared_with.iter().any(|id| id == instance_id)
         };
-        let others = self.rootless.iter().chain(rooted).filter(|owned| owned.owner != owner && !shared(owned));
-        others
-            .filter_map(|owned| {
-                let topic = common_topic(&space.filter, &owned.space.filter)?;
-                Some(Collision { holder: owned.owner, witness: Witness::Topic(topic) })
-            })
-            .min_by_key(|collision| collision.holder)
+        let mut others = self.rootless.iter().chain(rooted).filter(|owned| owned.owner != owner && !shared(owned));
+        others.find_map(|owned| {
+            let topic = common_topic(&space.filter, &owned.space.filter)?;
+            Some(Collision { holder: owned.owner, witness: Witness::Topic(topic) })
+        })
     }
 }
 

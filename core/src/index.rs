@@ -53,10 +53,10 @@ impl BrokerIndex {
         let mut index = Self::default();
         for (tenant, outcome) in tenants.iter().zip(outcomes) {
             let id = tenant.instance_id().to_owned();
-            let refused = matches!(outcome, Outcome::Refused(_));
-            match refused {
-                true => _ = index.conflicting.insert(id, Arc::clone(tenant)),
-                false => _ = index.tenants.insert(id, Arc::clone(tenant)),
+            if matches!(outcome, Outcome::Refused(_)) {
+                index.conflicting.insert(id, Arc::clone(tenant));
+            } else {
+                index.tenants.insert(id, Arc::clone(tenant));
             }
         }
         index
@@ -81,6 +81,21 @@ impl BrokerIndex {
     /// Judges one publish or subscription of a client that has logged in.
     #[must_use]
     pub fn authorize(&self, session: Session<'_>, request: &Request<'_>, now: UnixSeconds) -> Judged<'_> {
+        self.judge(session, |tenant, unverified| tenant.authorize(unverified, session, request, now))
+    }
+
+    /// Judges whether a client that has logged in is still admitted, whatever it is about to do: for the questions that
+    /// brokers ask beside those about topics.
+    #[must_use]
+    pub fn recognize(&self, session: Session<'_>, now: UnixSeconds) -> Judged<'_> {
+        self.judge(session, |tenant, unverified| tenant.recognize(unverified, session, now))
+    }
+
+    fn judge<'i>(
+        &'i self,
+        session: Session<'_>,
+        ask: impl FnOnce(&'i TenantIndex, Unverified<'_>) -> Verdict<'i>,
+    ) -> Judged<'i> {
         let refuse = |reason| Judged { verdict: Verdict::deny(reason), tenant: None };
         if session.ticket.is_empty() {
             return refuse(Reason::TicketMissing);
@@ -90,7 +105,7 @@ impl BrokerIndex {
         };
         match self.tenant(unverified.instance_id()) {
             Err(reason) => refuse(reason),
-            Ok(tenant) => Judged { verdict: tenant.authorize(unverified, session, request, now), tenant: Some(tenant) },
+            Ok(tenant) => Judged { verdict: ask(tenant, unverified), tenant: Some(tenant) },
         }
     }
 

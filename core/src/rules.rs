@@ -8,7 +8,7 @@
 mod trie;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
@@ -23,6 +23,8 @@ use walk::{Asked, Walk};
 pub struct Rules {
     namespace: String,
     policies: Vec<String>,
+    /// The audience of each policy.
+    audience_of: Vec<AudienceId>,
     /// In the order in which a verdict prefers them: by policy name, then index.
     rules: Vec<(u32, u32)>,
     audiences: Audiences,
@@ -58,7 +60,8 @@ impl Rules {
         space: impl IntoIterator<Item = &'p str>,
     ) -> Result<Self, TemplateError> {
         let mut policies: Vec<&Policy> = policies.into_iter().collect();
-        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        // Parts of one policy are ranges of its rules, and come in any order.
+        policies.sort_by_key(|policy| (policy.name.as_str(), policy.rules.iter().map(|rule| rule.index).min()));
         let mut builder = Builder::default();
         for policy in policies {
             builder.add(policy)?;
@@ -107,6 +110,14 @@ impl Rules {
         }
     }
 
+    /// How many of some clients each policy selects, by their audiences.
+    pub(crate) fn count_by_policy<'a>(&self, clients: impl Iterator<Item = &'a [AudienceId]>) -> BTreeMap<&str, usize> {
+        let mut by_audience: BTreeMap<AudienceId, usize> = BTreeMap::new();
+        clients.flatten().for_each(|audience| *by_audience.entry(*audience).or_default() += 1);
+        let count = |audience| by_audience.get(audience).copied();
+        self.policies.iter().zip(&self.audience_of).filter_map(|(name, id)| Some((name.as_str(), count(id)?))).collect()
+    }
+
     fn grant(&self, principal: &Principal<'_>, request: &Request<'_>, allows: &Walk<'_>) -> Option<Cause<'_>> {
         if let Some(rule) = self.allow.grants(allows) {
             return Some(self.cause(rule));
@@ -133,6 +144,7 @@ pub(crate) fn known_principal<'a>(client: Client<'a>, audiences: &'a [AudienceId
 #[derive(Default)]
 struct Builder {
     policies: Vec<String>,
+    audience_of: Vec<AudienceId>,
     rules: Vec<(u32, u32)>,
     audiences: Audiences,
     allow: Trie,
@@ -143,9 +155,11 @@ struct Builder {
 
 impl Builder {
     fn add(&mut self, policy: &Policy) -> Result<(), TemplateError> {
-        let audience = self.audiences.intern(&policy.subjects);
+        let audience = self.audiences.intern(&policy.subjects, Effect::Allow);
+        let denied = self.audiences.intern(&policy.subjects, Effect::Deny);
         if self.policies.last() != Some(&policy.name) {
             self.policies.push(policy.name.clone());
+            self.audience_of.push(audience);
         }
         let number = u32::try_from(self.policies.len() - 1).unwrap_or(u32::MAX);
         let mut rules: Vec<&Rule> = policy.rules.iter().collect();
@@ -153,6 +167,7 @@ impl Builder {
         for rule in rules {
             self.rules.push((number, rule.index));
             let id = u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX);
+            let audience = if rule.effect == Effect::Deny { denied } else { audience };
             self.add_rule(rule, Entry::new(id, audience, rule))?;
         }
         Ok(())
@@ -178,10 +193,21 @@ impl Builder {
     }
 
     fn finish(self, namespace: &str) -> Rules {
-        let Self { policies, rules, audiences, mut allow, mut deny, mut space, mut deny_everything } = self;
+        let Self { policies, audience_of, rules, audiences, mut allow, mut deny, mut space, mut deny_everything } =
+            self;
         [&mut allow, &mut deny, &mut space].into_iter().for_each(Trie::finish);
         deny_everything.finish();
-        Rules { namespace: namespace.to_owned(), policies, rules, audiences, allow, deny, deny_everything, space }
+        Rules {
+            namespace: namespace.to_owned(),
+            policies,
+            audience_of,
+            rules,
+            audiences,
+            allow,
+            deny,
+            deny_everything,
+            space,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod relation;
 
 use thiserror::Error;
 
+pub(crate) use relation::covers_with_dollars;
 pub use relation::{covers, overlap_witness, overlaps};
 
 /// The longest topic name or filter that MQTT can carry, in bytes.
@@ -94,9 +95,12 @@ impl<'a> Filter<'a> {
         self.0
     }
 
-    /// Its levels from left to right.
+    /// Its levels from left to right; those of `/#` are given as `/+/#`.
+    ///
+    /// No name is empty, so nothing matches the parent of `/#`, and the two match the same names.
     pub fn levels(self) -> impl Iterator<Item = Level<'a>> + Clone {
-        self.0.split('/').map(Level::of)
+        let text = if self.0 == "/#" { "/+/#" } else { self.0 };
+        text.split('/').map(Level::of)
     }
 
     /// Whether the filter matches the name, by the rules of MQTT.

@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The Kubernetes types of mqtt-access, and nothing else: what users write, what the operator answers in `status`.
+//!
+//! ```text
+//!   platform team                team that owns the devices
+//!        |                          |                 |
+//!   MqttTenant  <--tenantRef--  DeviceCredential   AclPolicy  --tenantRef-->  MqttTenant
+//!        |                          ^                 |
+//!    accessKeys  <---- subjects: accessKeys, deviceSelector, clientIds, attributes
+//! ```
+//!
+//! Everything lives in one namespace: references are names. The doc comments of the fields are what `kubectl explain`
+//! prints, so they are normative. What a field may hold is said once, in [`schema`], as schema and CEL: the API server
+//! enforces it, and so do the offline commands. The access rules themselves (what a topic template matches, who a
+//! subject selects) are the business of the package `mqtt-access-core`; the two packages meet in the operator only.
+
+mod acl_policy;
+mod common;
+mod condition;
+mod definitions;
+mod device_credential;
+pub mod schema;
+mod stored;
+mod tenant;
+
+pub use acl_policy::{
+    AclPolicy, AclPolicySpec, AclPolicyStatus, Action, Effect, PolicyAccepted, PolicyCompiled, Rule, Subject,
+};
+pub use common::{SecretRef, TenantRef};
+pub use condition::{Condition, ConditionReason, ConditionStatus};
+pub use definitions::{CATEGORY, GROUP, VERSION, all};
+pub use device_credential::{
+    DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism,
+};
+pub use stored::{Stored, Undecodable};
+pub use tenant::{
+    AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, MqttTenant, MqttTenantSpec,
+    MqttTenantStatus, SignatureAlgorithm, TenantIsolated, TenantPublished, TenantReady, TopicClaim,
+};

@@ -1,1 +1,34 @@
-//! Placeholder.
+//! The operator of mqtt-access: resources in; Secrets, bundles and conditions out.
+//!
+//! ```text
+//!   cluster  (run)         Kubernetes -> gather -> compile -> publish -> report
+//!   offline  (standalone,  manifests  -> gather -> compile -> a folder, or a sidecar in the same process
+//!             compile)
+//! ```
+//!
+//! [`compile`] in the middle is pure and the same for both; it is the only place that knows the Kubernetes types and
+//! the core together.
+
+pub mod cli;
+mod cluster;
+pub mod compile;
+pub mod config;
+mod credential;
+pub mod manifest;
+mod names;
+pub mod offline;
+
+/// An error with its causes on one line, for a log or a condition.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The sidecar: bundles in, verdicts out, beside each broker.
+//!
+//! ```text
+//!   source::kubernetes  Secrets  \                       /  http -> fields -> dialect -> core: login, authorize
+//!   source::dir         a folder  >  store (last good)  <                        |-> login_table (RabbitMQ)
+//!   operator standalone  bytes   /      |                \  reply, metrics, denial_log
+//!                                       '-> state (disk)    admin: /livez /readyz /metrics
+//! ```
+//!
+//! [`Store`] takes bundles from any source, checks them completely and swaps one pointer. [`serve`] answers brokers and
+//! probes from it until it is told to stop; listeners, clock and shutdown are passed in. `standalone` of the operator uses
+//! just these two.
+
+mod admin;
+pub mod cli;
+mod clock;
+mod denial_log;
+mod dialect;
+mod fields;
+mod folder;
+mod http;
+mod log_error;
+mod login_table;
+mod metrics;
+mod run;
+mod serve;
+mod source;
+mod state;
+mod store;
+mod tenant_key;
+
+pub use clock::Clock;
+pub use http::Timeouts;
+pub use run::{RunError, run};
+pub use serve::{Options, admin_router, router, serve};
+pub use source::dir::watch_dir;
+pub use source::kubernetes::watch_secrets;
+pub use store::{Applied, Files, ReloadError, Shard, Store};
+pub use tenant_key::{TenantKey, TenantKeyError};

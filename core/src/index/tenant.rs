@@ -1,6 +1,6 @@
 //! One tenant's bundle, indexed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Session;
@@ -13,7 +13,7 @@ use crate::rules::{Rules, known_principal};
 use crate::secret::Secret;
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
-use crate::verdict::{Reason, Request, Verdict};
+use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
 
 /// A bundle in the form that answers questions.
 #[derive(Debug)]
@@ -73,7 +73,9 @@ impl TenantIndex {
             rules,
         };
         let mut known = HashSet::new();
-        devices.into_iter().for_each(|device| index.add(device, &mut known));
+        for device in devices {
+            index.add(device, &mut known);
+        }
         Ok(index)
     }
 
@@ -107,6 +109,12 @@ impl TenantIndex {
     #[must_use]
     pub fn device_count(&self) -> usize {
         self.devices.len()
+    }
+
+    /// How many devices each policy selects; policies that select none are absent.
+    #[must_use]
+    pub fn devices_by_policy(&self) -> BTreeMap<&str, usize> {
+        self.rules.count_by_policy(self.devices.iter().map(|entry| &*entry.audiences))
     }
 
     /// The compiled policies.
@@ -154,12 +162,11 @@ impl TenantIndex {
         }
         match key {
             Key::Access(key) if key.disabled => Err(Reason::Disabled),
-            Key::Access(_) if self.by_client_id.contains_key(client_id) => Err(Reason::ClientIdTaken),
-            Key::Access(_) => Ok(()),
             Key::Device(device, _) if device.client_id != client_id => Err(Reason::ClientIdMismatch),
             Key::Device(device, _) if device.disabled => Err(Reason::Disabled),
             Key::Device(device, _) if device.expires_at.is_some_and(|end| end <= now) => Err(Reason::Expired),
-            Key::Device(..) => Ok(()),
+            Key::Access(_) if self.by_client_id.contains_key(client_id) => Err(Reason::ClientIdTaken),
+            Key::Access(_) | Key::Device(..) => Ok(()),
         }
     }
 
@@ -176,13 +183,28 @@ impl TenantIndex {
         request: &Request<'_>,
         now: UnixSeconds,
     ) -> Verdict<'_> {
-        let Some(ticket) = unverified.verify(&self.tenant.ticket_key) else {
-            return Verdict::deny(Reason::TicketForged);
-        };
-        match self.open(&ticket, session.client_id, now) {
+        match self.verify(unverified, session, now) {
             Err(reason) => Verdict::deny(reason),
-            Ok(key) => self.decide(&ticket, key, request),
+            Ok((ticket, key)) => self.decide(&ticket, key, request),
         }
+    }
+
+    pub(super) fn recognize(&self, unverified: Unverified<'_>, session: Session<'_>, now: UnixSeconds) -> Verdict<'_> {
+        match self.verify(unverified, session, now) {
+            Err(reason) => Verdict::deny(reason),
+            Ok(_) => Verdict::Allow(Allowed::new(Cause::Reason(Reason::ProofAccepted))),
+        }
+    }
+
+    fn verify(
+        &self,
+        unverified: Unverified<'_>,
+        session: Session<'_>,
+        now: UnixSeconds,
+    ) -> Result<(Ticket, Key<'_>), Reason> {
+        let ticket = unverified.verify(&self.tenant.ticket_key).ok_or(Reason::TicketForged)?;
+        let key = self.open(&ticket, session.client_id, now)?;
+        Ok((ticket, key))
     }
 
     fn open(&self, ticket: &Ticket, client_id: &str, now: UnixSeconds) -> Result<Key<'_>, Reason> {

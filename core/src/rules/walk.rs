@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::policy::Effect;
 use crate::template::Part;
 use crate::template::render::{self, Position, Rendered, Unusable};
-use crate::topic::{Filter, Level, covers};
+use crate::topic::{Filter, Level, covers, covers_with_dollars};
 use crate::verdict::{Notation, Request};
 
 /// Who asks for what, and which of the entries met concern them.
@@ -137,8 +137,10 @@ impl<'a> Search<'a> {
         if matches!(self.asked, Asked::Covered(_)) {
             return;
         }
+        // A lone `+` does not reach the empty level: there is no empty name.
+        let lone = first && rest.clone().next().is_none();
         for (text, child) in &node.literal {
-            if self.wildcard_reaches(text, first) {
+            if self.wildcard_reaches(text, first) && !(lone && text.is_empty()) {
                 self.descend(*child, rest.clone(), false);
             }
         }
@@ -194,11 +196,22 @@ impl<'a> Search<'a> {
 
     /// Notes the first of the entries here that concern the client and the request.
     fn collect(&mut self, entries: &'a Entries) {
-        let (walk, trie) = (self.walk, self.trie);
-        let asked = self.asked;
-        let exact = |entry: &&Entry| entry.exact.is_none_or(|number| applies_exactly(trie, number, asked, walk.effect));
-        let first = walk.applicable(entries).filter(exact).map(|entry| entry.rule).min();
+        let exact = |entry: &&Entry| entry.exact.is_none_or(|number| self.applies_exactly(number));
+        let first = self.walk.applicable(entries).filter(exact).map(|entry| entry.rule).min();
         self.keep(first);
+    }
+
+    /// `eq F`: an Allow grants just F; a Deny refuses a publish to F and every subscription that covers F.
+    fn applies_exactly(&self, number: u32) -> bool {
+        // A filter that cannot be found again is a fault of ours: it must not allow, and must deny.
+        let Some(filter) = self.trie.exact(number) else {
+            return self.walk.effect == Effect::Deny;
+        };
+        match self.asked {
+            Asked::Covered(asked) => asked == filter,
+            Asked::Overlapped(asked) if self.dotted() => covers_with_dollars(asked, filter),
+            Asked::Overlapped(asked) => covers(asked, filter),
+        }
     }
 
     fn keep(&mut self, rule: Option<u32>) {
@@ -228,17 +241,5 @@ impl<'a> Search<'a> {
 
     fn dotted(&self) -> bool {
         self.walk.request.notation == Notation::Dotted
-    }
-}
-
-/// `eq F`: an Allow grants just F; a Deny refuses a publish to F and every subscription that covers F.
-fn applies_exactly(trie: &Trie, number: u32, asked: Asked<'_>, effect: Effect) -> bool {
-    // A filter that cannot be found again is a fault of ours: it must not allow, and must deny.
-    let Some(filter) = trie.exact(number) else {
-        return effect == Effect::Deny;
-    };
-    match asked {
-        Asked::Covered(asked) => asked == filter,
-        Asked::Overlapped(asked) => covers(asked, filter),
     }
 }

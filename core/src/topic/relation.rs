@@ -8,15 +8,25 @@ use super::{Filter, Level};
 /// so does not cover `a/#`.
 #[must_use]
 pub fn covers(outer: Filter<'_>, inner: Filter<'_>) -> bool {
+    covers_unless(outer, inner, Level::is_dollar)
+}
+
+/// As [`covers`], for an outer filter whose leading wildcard reaches names that start with `$`.
+#[must_use]
+pub(crate) fn covers_with_dollars(outer: Filter<'_>, inner: Filter<'_>) -> bool {
+    covers_unless(outer, inner, |_| false)
+}
+
+fn covers_unless<'a>(outer: Filter<'a>, inner: Filter<'a>, escapes: impl Fn(Level<'a>) -> bool) -> bool {
     let (mut outer, mut inner) = (outer.levels(), inner.levels());
     let mut first = true;
     loop {
         match (outer.next(), inner.next()) {
-            (Some(Level::Hash), level) => return !(first && level.is_some_and(Level::is_dollar)),
+            (Some(Level::Hash), level) => return !(first && level.is_some_and(escapes)),
             (Some(Level::Plus), Some(Level::Hash)) => {
                 return first && outer.next() == Some(Level::Hash);
             }
-            (Some(Level::Plus), Some(level)) if !(first && level.is_dollar()) => {}
+            (Some(Level::Plus), Some(level)) if !(first && escapes(level)) => {}
             (Some(Level::Literal(a)), Some(Level::Literal(b))) if a == b => {}
             (None, None) => return true,
             _ => return false,
@@ -91,6 +101,7 @@ mod tests {
             ("$SYS/#", "$SYS/a", true),
             ("a", "+", false),
             ("a/b", "a/b", true),
+            ("/+/#", "/#", true),
         ] {
             assert_eq!(covers(filter(outer), filter(inner)), expected, "{outer} covers {inner}");
         }
@@ -107,6 +118,8 @@ mod tests {
             ("#", "$SYS/#", None),
             ("a", "a/+", None),
             ("+/#", "a", Some("a")),
+            ("#", "/#", Some("/x")),
+            ("+", "/#", None),
         ] {
             assert_eq!(overlap_witness(filter(a), filter(b)).as_deref(), expected, "{a} {b}");
             assert_eq!(overlaps(filter(b), filter(a)), expected.is_some(), "{b} {a}");

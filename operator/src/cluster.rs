@@ -1,0 +1,29 @@
+//! `run`: the controller. Resources in; Secrets, bundles and conditions out.
+//!
+//! ```text
+//! watches -> world (caches) -> queue of tenants -> controller::reconcile, one tenant at a time:
+//!
+//!   gather (client)  tenant, devices, policies, claims granted, keys (made where they are missing)
+//!   compile (pure)   objects -> bundle and reports
+//!   publish (client) shards, then the index; nothing where the digest is equal
+//!   report (client)  conditions of the tenant, its devices and its policies; also after a failure
+//! ```
+//!
+//! Work is keyed by the *name* of a tenant, whether or not the tenant exists: a reconcile of a name without a tenant
+//! removes its bundle and tells its devices and policies. Deletions, moves and whatever happened while the operator was
+//! down are therefore no special cases: at start and every ten minutes every name that is known anywhere is reconciled.
+
+mod broker_claims;
+mod cache;
+mod controller;
+mod gather;
+mod keys;
+mod publish;
+mod queue;
+mod report;
+mod retire;
+mod start;
+mod ticket_key;
+mod world;
+
+pub(crate) use start::run;

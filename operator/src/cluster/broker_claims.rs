@@ -1,0 +1,107 @@
+//! What a tenant is granted of what it claims: asked of all tenants and all published indexes of its broker.
+
+use mqtt_access_core::bundle::{Claims, UnixSeconds};
+use mqtt_access_core::claims::{Claimant, Outcome, Witness, resolve};
+use mqtt_access_crds::MqttTenant;
+
+use super::cache::{Cached as _, Group, ObjectKey};
+use super::world::World;
+use crate::compile::{created, wanted_claims};
+use crate::config::Broker;
+
+/// What became of a tenant's claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// It owns all that it wants.
+    Granted(Claims),
+    /// It owns what it had published; what it wants besides is held by another tenant.
+    Kept(Claims, Witness),
+    /// It owns nothing; another tenant holds what it wants.
+    Refused(Witness),
+}
+
+impl Isolation {
+    pub(super) fn claims(&self) -> Option<&Claims> {
+        match self {
+            Self::Granted(claims) | Self::Kept(claims, _) => Some(claims),
+            Self::Refused(_) => None,
+        }
+    }
+
+    pub(super) fn witness(&self) -> Option<&Witness> {
+        match self {
+            Self::Granted(_) => None,
+            Self::Kept(_, witness) | Self::Refused(witness) => Some(witness),
+        }
+    }
+}
+
+struct Known {
+    key: ObjectKey,
+    created: UnixSeconds,
+    published: Option<Claims>,
+    wanted: Option<Claims>,
+}
+
+/// Decides for one tenant; tells who stands in its way in the log only.
+pub(super) fn isolation(world: &World, broker: &Broker, key: &ObjectKey, tenant: &MqttTenant) -> Isolation {
+    let wanted = wanted_claims(tenant, broker.allow_dollar_topics);
+    let known = known(world, broker);
+    let claimants: Vec<Claimant<'_>> = known.iter().map(Known::claimant).collect();
+    let Some(place) = known.iter().position(|other| other.key == *key) else {
+        return Isolation::Refused(Witness::InstanceId(wanted.instance_id));
+    };
+    let outcome = resolve(&claimants).into_iter().nth(place);
+    let published = known.into_iter().nth(place).and_then(|own| own.published);
+    match (outcome, published) {
+        (Some(Outcome::Granted), _) => Isolation::Granted(wanted),
+        (Some(Outcome::Kept(Some(collision))), Some(published)) => Isolation::Kept(published, collision.witness),
+        (Some(Outcome::Kept(Some(collision)) | Outcome::Refused(collision)), _) => {
+            Isolation::Refused(collision.witness)
+        }
+        (Some(Outcome::Kept(None)) | None, _) => Isolation::Refused(Witness::InstanceId(wanted.instance_id)),
+    }
+}
+
+/// The claims that stand in the index of a tenant.
+pub(super) fn published(world: &World, broker: &Broker, key: &ObjectKey) -> Option<Claims> {
+    let caches = world.brokers.get(&broker.name)?;
+    let index = caches.indexes.group(&Group::Tenant(key.clone())).next()?;
+    Some(index.file.as_ref()?.tenant.claims.clone())
+}
+
+fn known(world: &World, broker: &Broker) -> Vec<Known> {
+    let served = world.tenants.iter().filter_map(|stored| {
+        let tenant = stored.decoded()?;
+        let key = stored.key();
+        let served = tenant.spec.broker == broker.name
+            && tenant.metadata.deletion_timestamp.is_none()
+            && world.admits(broker, &key.namespace);
+        let wanted = Some(wanted_claims(tenant, broker.allow_dollar_topics));
+        served.then(|| Known { created: created(tenant), published: published(world, broker, &key), wanted, key })
+    });
+    let mut known: Vec<Known> = served.collect();
+    let present: std::collections::HashSet<ObjectKey> = known.iter().map(|known| known.key.clone()).collect();
+    // What is still published stays taken, until its bundle has been removed.
+    let indexes = world.brokers.get(&broker.name).into_iter().flat_map(|caches| caches.indexes.iter());
+    let left = indexes.filter_map(|index| {
+        let tenant = &index.file.as_ref()?.tenant;
+        let key = ObjectKey::new(tenant.namespace.clone(), tenant.name.clone());
+        let claims = Some(tenant.claims.clone());
+        (!present.contains(&key)).then_some(Known { key, created: tenant.created, published: claims, wanted: None })
+    });
+    known.extend(left.collect::<Vec<_>>());
+    known
+}
+
+impl Known {
+    fn claimant(&self) -> Claimant<'_> {
+        Claimant {
+            created: self.created,
+            namespace: &self.key.namespace,
+            name: &self.key.name,
+            published: self.published.as_ref(),
+            wanted: self.wanted.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `reconcile`: one tenant's name from what is there to what should be there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use mqtt_access_core::bundle::UnixSeconds;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::cache::ObjectKey;
+use super::gather::{self, GatherError};
+use super::keys::Held;
+use super::publish::{self, History, PublishError, Published};
+use super::queue::{COALESCE, Queue};
+use super::report::{self, ReportError};
+use super::retire::{self, RetireError};
+use super::world::{Standing, World};
+use crate::compile::{self, Reports};
+use crate::config::{Broker, Config};
+
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) config: Arc<Config>,
+    pub(super) queue: Queue,
+    world: Mutex<World>,
+    complete: watch::Sender<bool>,
+    memory: Mutex<HashMap<ObjectKey, Memory>>,
+    /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
+    pub(super) claims: HashMap<String, tokio::sync::Mutex<()>>,
+}
+
+/// What is remembered of a tenant between reconciles. Losing it costs work, never correctness.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) held: Option<Arc<Held>>,
+    pub(super) history: History,
+    pub(super) secrets: HashMap<ObjectKey, (String, crate::compile::Key)>,
+    pub(super) counted: Option<tokio::time::Instant>,
+    failures: u32,
+}
+
+/// Why a reconcile failed: its steps.
+#[derive(Debug, Error)]
+enum ReconcileError {
+    #[error("cannot gather what belongs to the tenant")]
+    Gather(#[from] GatherError),
+    #[error("cannot publish the bundle")]
+    Publish(#[from] PublishError),
+    #[error("cannot write conditions")]
+    Report(#[from] ReportError),
+    #[error("cannot remove a bundle that is no longer in force")]
+    Retire(#[from] RetireError),
+}
+
+impl Context {
+    pub(super) fn new(client: Client, config: Config) -> Self {
+        let config = Arc::new(config);
+        let claims = config.brokers.iter().map(|broker| (broker.name.clone(), tokio::sync::Mutex::default())).collect();
+        Self {
+            client,
+            queue: Queue::default(),
+            world: Mutex::new(World::new(Arc::clone(&config))),
+            config,
+            complete: watch::Sender::new(false),
+            memory: Mutex::default(),
+            claims,
+        }
+    }
+
+    /// A look at the caches, or a change to them. Short: it holds everybody else up.
+    pub(super) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = look(&mut world);
+        if !*self.complete.borrow() && world.is_complete() {
+            self.complete.send_replace(true);
+        }
+        result
+    }
+
+    pub(super) fn memory<T>(&self, key: &ObjectKey, look: impl FnOnce(&mut Memory) -> T) -> T {
+        look(self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
+    }
+
+    /// Waits until every cache has had its first complete list.
+    pub(super) async fn ready(&self) {
+        let mut complete = self.complete.subscribe();
+        // The sender lives as long as this context.
+        _ = complete.wait_for(|complete| *complete).await;
+    }
+
+    pub(super) fn wake(&self, tenants: BTreeSet<ObjectKey>) {
+        tenants.into_iter().for_each(|tenant| self.queue.push(tenant, COALESCE));
+    }
+}
+
+/// Reconciles a name; a failure is logged, and tried again later and later.
+pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
+    match steps(context, key).await {
+        Ok(again) => {
+            context.memory(key, |memory| memory.failures = 0);
+            again.into_iter().for_each(|delay| context.queue.push(key.clone(), delay));
+        }
+        Err(error) => {
+            let failures = context.memory(key, |memory| {
+                memory.failures = memory.failures.saturating_add(1);
+                memory.failures
+            });
+            tracing::warn!(tenant = %key, error = %crate::error_chain(&error), failures, "a reconcile failed");
+            context.queue.push(key.clone(), backoff(failures));
+        }
+    }
+}
+
+/// Half a second, doubled with every failure, up to five minutes.
+fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(250).saturating_mul(2u32.saturating_pow(failures.min(16))).min(Duration::from_mins(5))
+}
+
+async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, ReconcileError> {
+    let standing = context.world(|world| world.standing(key));
+    let broker = match &standing {
+        Standing::Served(_, broker) => Some(broker.name.as_str()),
+        // It cannot be read where it belongs: what is published stays, suspended.
+        Standing::Undecodable => {
+            publish::suspend(context, key).await?;
+            report::undecodable(context, key).await?;
+            return Ok(None);
+        }
+        Standing::Absent | Standing::NotServed(..) => None,
+    };
+    retire::except(context, key, broker).await?;
+    match standing {
+        Standing::Absent => report::orphans(context, key).await?,
+        Standing::NotServed(tenant, why) => report::not_served(context, key, &tenant, why).await?,
+        Standing::Undecodable => {}
+        Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
+    }
+    Ok(None)
+}
+
+async fn serve(
+    context: &Context,
+    key: &ObjectKey,
+    tenant: Arc<mqtt_access_crds::MqttTenant>,
+    broker: &Broker,
+) -> Result<Option<Duration>, ReconcileError> {
+    let now = now();
+    let (published, unfinished, reports) = match publish_tenant(context, key, &tenant, broker, now).await {
+        Ok(done) => done,
+        Err(error) => {
+            report::failed(context, &tenant, &crate::error_chain(&error)).await?;
+            return Err(error);
+        }
+    };
+    let expiry = reports.next_expiry.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(1)));
+    let written = report::served(context, key, &tenant, published, reports).await?;
+    let soon = (unfinished || !written).then_some(Duration::ZERO);
+    Ok(soon.into_iter().chain(expiry).min())
+}
+
+/// Gathers, compiles and publishes. The second value tells whether keys are still being made.
+async fn publish_tenant(
+    context: &Context,
+    key: &ObjectKey,
+    tenant: &Arc<mqtt_access_crds::MqttTenant>,
+    broker: &Broker,
+    now: UnixSeconds,
+) -> Result<(Published, bool, Reports), ReconcileError> {
+    let gather::Gathering { gathered, unfinished, standing, lock } =
+        gather::gather(context, key, tenant, broker).await?;
+    let Some(gathered) = gathered else {
+        // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
+        retire::from(context, key, broker).await?;
+        return Ok((Published::refused(standing), unfinished, Reports::default()));
+    };
+    let compiled = compile::compile(&gathered, now);
+    let mut reports = compiled.reports;
+    let published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
+    drop(lock);
+    report::count(context, key, &compiled.bundle, &mut reports);
+    context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
+    Ok((published, unfinished, reports))
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> UnixSeconds {
+    k8s_openapi::jiff::Timestamp::now().as_second()
+}

@@ -1,0 +1,78 @@
+//! `gather` (client): all that a bundle is made of. Mostly a look at the caches; keys that are missing are made here.
+
+use std::sync::Arc;
+
+use mqtt_access_core::secret::Secret;
+use mqtt_access_crds::MqttTenant;
+use thiserror::Error;
+use tokio::sync::MutexGuard;
+
+use super::broker_claims::{Isolation, isolation, published};
+use super::cache::ObjectKey;
+use super::controller::Context;
+use super::keys::{self, KeyError};
+use super::ticket_key::{self, TicketKeyError};
+use crate::compile::{Gathered, wanted_claims};
+use crate::config::Broker;
+
+/// Why it cannot be gathered.
+#[derive(Debug, Error)]
+pub(super) enum GatherError {
+    #[error("cannot read or make the ticket key of the tenant")]
+    TicketKey(#[from] TicketKeyError),
+    #[error("cannot read or make the keys of the tenant")]
+    Keys(#[from] KeyError),
+}
+
+/// What was gathered.
+pub(super) struct Gathering<'a> {
+    /// `None` where the tenant owns nothing.
+    pub(super) gathered: Option<Gathered>,
+    /// Whether keys are still to be made.
+    pub(super) unfinished: bool,
+    pub(super) standing: Isolation,
+    /// While the claims that are about to be published are new.
+    pub(super) lock: Option<MutexGuard<'a, ()>>,
+}
+
+pub(super) async fn gather<'a>(
+    context: &'a Context,
+    key: &ObjectKey,
+    tenant: &Arc<MqttTenant>,
+    broker: &Broker,
+) -> Result<Gathering<'a>, GatherError> {
+    let (standing, lock) = claims(context, key, tenant, broker).await;
+    let Some(claims) = standing.claims().cloned() else {
+        return Ok(Gathering { gathered: None, unfinished: false, standing, lock });
+    };
+    let ticket_key: Secret = ticket_key::ensure(context, key, broker).await?;
+    let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
+    let keys = keys::ensure(context, key, tenant, broker, devices).await?;
+    let gathered = Gathered {
+        tenant: Arc::clone(tenant),
+        claims,
+        ticket_key,
+        access_keys: keys.access_keys,
+        devices: keys.devices,
+        policies,
+    };
+    Ok(Gathering { gathered: Some(gathered), unfinished: keys.unfinished, standing, lock })
+}
+
+/// Claims that change are granted and published by one worker at a time; others need not wait.
+async fn claims<'a>(
+    context: &'a Context,
+    key: &ObjectKey,
+    tenant: &MqttTenant,
+    broker: &Broker,
+) -> (Isolation, Option<MutexGuard<'a, ()>>) {
+    let look = || context.world(|world| (isolation(world, broker, key, tenant), published(world, broker, key)));
+    let (standing, before) = look();
+    let unchanged = before.as_ref() == Some(&wanted_claims(tenant, broker.allow_dollar_topics));
+    if unchanged && matches!(standing, Isolation::Granted(_)) {
+        return (standing, None);
+    }
+    let Some(lock) = context.claims.get(&broker.name) else { return (standing, None) };
+    let guard = lock.lock().await;
+    (look().0, Some(guard))
+}

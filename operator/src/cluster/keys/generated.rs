@@ -1,0 +1,162 @@
+//! Secrets that the operator makes: one for each device and access key without a `secretRef`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, ResourceExt as _};
+use mqtt_access_core::secret::Secret;
+use tokio::time::Instant;
+
+use super::{Finder, KeyError};
+use crate::cluster::cache::ObjectKey;
+use crate::cluster::world::{Generated, is_owned_by};
+use crate::compile::{Key, KeyProblem};
+use crate::credential::{generate, generated_data, problem, secret_of};
+use crate::names::{GENERATED_LABEL, MANAGER, TENANT_LABEL};
+
+/// A Secret that ought to exist.
+pub(super) struct Wanted {
+    pub(super) kind: &'static str,
+    pub(super) owner_name: String,
+    /// UID of the owner: a Secret is ours when its owner is this very object.
+    pub(super) uid: String,
+    pub(super) secret_name: String,
+    /// Whether the owner's status says that it existed.
+    pub(super) had_one: bool,
+    pub(super) key: KeyOf,
+}
+
+pub(super) enum KeyOf {
+    Device { client_id: String },
+    AccessKey { name: String },
+}
+
+impl Finder<'_> {
+    pub(super) async fn generated(&self, wanted: &Wanted) -> Result<Option<Key>, KeyError> {
+        let at = ObjectKey::new(self.tenant.namespace.clone(), wanted.secret_name.clone());
+        let cached = self.context.world(|world| world.generated.get(&at));
+        match cached {
+            Some(cached) => self.keep(wanted, &cached.0).await.map(Some),
+            None if Instant::now() >= self.deadline => Ok(None),
+            None => self.make(wanted).await.map(Some),
+        }
+    }
+
+    /// A Secret that exists: its key counts, also one that was put there by hand; the rest is made to fit.
+    async fn keep(&self, wanted: &Wanted, secret: &KubeSecret) -> Result<Key, KeyError> {
+        if !is_owned_by(secret, &wanted.uid) {
+            let message =
+                format!("the Secret `{}` exists and belongs to somebody else; delete or rename it", wanted.secret_name);
+            return Ok(problem(KeyProblem::NameConflict, message));
+        }
+        let key = match secret_of(secret) {
+            Some(key) => key,
+            None => match self.held(wanted).await? {
+                Some(key) => key,
+                None => return Ok(missing(wanted, "holds no `accessKeySecret`, and no published bundle knows it")),
+            },
+        };
+        let fitting = self.secret(wanted, &key);
+        let fits = secret.data == fitting.data
+            && fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
+        if !fits {
+            self.replace(wanted, secret, fitting).await?;
+        }
+        Ok(ready(wanted, key))
+    }
+
+    async fn replace(&self, wanted: &Wanted, old: &KubeSecret, mut new: KubeSecret) -> Result<(), KeyError> {
+        let labels = new.metadata.labels.take().unwrap_or_default();
+        new.metadata = old.metadata.clone();
+        new.metadata.managed_fields = None;
+        new.metadata.labels.get_or_insert_default().extend(labels);
+        match self.api().replace(&wanted.secret_name, &PostParams::default(), &new).await {
+            Ok(written) => self.remember(written),
+            // Somebody else wrote it first; their version comes with the watch.
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+            Err(error) => return Err(KeyError::Write(wanted.secret_name.clone(), error)),
+        }
+        Ok(())
+    }
+
+    /// No Secret is known: what the bundle holds is restored; otherwise a key is made, once.
+    async fn make(&self, wanted: &Wanted) -> Result<Key, KeyError> {
+        let key = match self.held(wanted).await? {
+            Some(key) => key,
+            None if wanted.had_one => match self.live(wanted).await? {
+                Some(found) => return self.keep(wanted, &found).await,
+                None => return Ok(missing(wanted, "was deleted, and no published bundle knows its key")),
+            },
+            None => generate()?,
+        };
+        match self.api().create(&PostParams::default(), &self.secret(wanted, &key)).await {
+            Ok(made) => {
+                self.remember(made);
+                Ok(ready(wanted, key))
+            }
+            // There is one that the cache does not show: it lags, or the Secret lost its labels. That one counts.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => match self.live(wanted).await? {
+                Some(found) => self.keep(wanted, &found).await,
+                None => Ok(missing(wanted, "vanished while it was read; it will be made again")),
+            },
+            // A quota or a right that is missing concerns this Secret alone: the others must not wait for it.
+            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+                Ok(missing(wanted, &format!("cannot be created: {}", status.message)))
+            }
+            Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
+        }
+    }
+
+    async fn live(&self, wanted: &Wanted) -> Result<Option<KubeSecret>, KeyError> {
+        let found = self.api().get_opt(&wanted.secret_name).await;
+        found.map_err(|error| KeyError::Read(wanted.secret_name.clone(), error))
+    }
+
+    fn remember(&self, secret: KubeSecret) {
+        self.context.world(|world| world.generated.insert(Generated(secret)));
+    }
+
+    fn api(&self) -> Api<KubeSecret> {
+        Api::namespaced(self.context.client.clone(), &self.tenant.namespace)
+    }
+
+    fn secret(&self, wanted: &Wanted, key: &Secret) -> KubeSecret {
+        let owner = wanted.owner();
+        let labels = BTreeMap::from([
+            (GENERATED_LABEL.to_owned(), owner.label().to_owned()),
+            (TENANT_LABEL.to_owned(), self.tenant.name.clone()),
+            ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+        ]);
+        let reference = OwnerReference {
+            api_version: format!("{}/{}", mqtt_access_crds::GROUP, mqtt_access_crds::VERSION),
+            kind: wanted.kind.to_owned(),
+            name: wanted.owner_name.clone(),
+            uid: wanted.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: None,
+        };
+        KubeSecret {
+            metadata: ObjectMeta {
+                name: Some(wanted.secret_name.clone()),
+                namespace: Some(self.tenant.namespace.clone()),
+                labels: Some(labels),
+                owner_references: Some(vec![reference]),
+                ..ObjectMeta::default()
+            },
+            data: Some(generated_data(owner, self.instance_id, key)),
+            type_: Some("Opaque".to_owned()),
+            ..KubeSecret::default()
+        }
+    }
+}
+
+fn ready(wanted: &Wanted, secret: Secret) -> Key {
+    Key::Ready { id: None, secret, secret_name: wanted.secret_name.clone() }
+}
+
+fn missing(wanted: &Wanted, what: &str) -> Key {
+    problem(KeyProblem::Missing, format!("the Secret `{}` {what}", wanted.secret_name))
+}

@@ -1,0 +1,271 @@
+//! `publish` (client): a compiled bundle into the bundle namespace. Shards first, then the index, and nothing at all
+//! where the digest is equal.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use kube::core::ObjectMeta;
+use mqtt_access_core::bundle::{Bundle, BundleError, Digest, Encoded, IndexFile, encode};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::broker_claims::Isolation;
+use super::cache::{Cached as _, Group, ObjectKey};
+use super::controller::Context;
+use super::world::{self, Shard};
+use crate::config::Broker;
+use crate::names::{self, BUNDLE_LABEL, MANAGER, TENANT_LABEL, TENANT_NAMESPACE_LABEL, data};
+
+/// How long shards that no index names any more are kept for sidecars that are still reading an older index.
+const KEEP: Duration = Duration::from_mins(10);
+/// Of how many indexes before the present one.
+const KEEP_INDEXES: usize = 3;
+const CONCURRENCY: usize = 8;
+
+/// Why a bundle is not published.
+#[derive(Debug, Error)]
+pub(super) enum PublishError {
+    #[error("the bundle cannot be encoded")]
+    Encode(#[from] BundleError),
+    #[error("cannot write the shard `{0}`")]
+    Shard(String, #[source] kube::Error),
+    #[error("cannot write the index `{0}`")]
+    Index(String, #[source] kube::Error),
+    #[error("somebody else wrote the index `{0}` meanwhile")]
+    Overtaken(String),
+}
+
+/// Proof that a bundle was published, or that there is none to publish.
+pub(super) struct Published {
+    pub(super) bundle: Option<(u64, Digest)>,
+    pub(super) standing: Isolation,
+}
+
+impl Published {
+    /// The tenant owns nothing, so nothing is published for it.
+    pub(super) fn refused(standing: Isolation) -> Self {
+        Self { bundle: None, standing }
+    }
+}
+
+/// Shards of the last indexes, with the time at which the index was replaced.
+#[derive(Default)]
+pub(super) struct History(VecDeque<(Instant, BTreeSet<String>)>);
+
+impl History {
+    /// Which of the shards that are there are of no use any more.
+    fn garbage(
+        &mut self,
+        present: BTreeSet<String>,
+        wanted: &BTreeSet<String>,
+        replaced: bool,
+        now: Instant,
+    ) -> BTreeSet<String> {
+        self.0.retain(|(since, _)| now.duration_since(*since) < KEEP);
+        let known = |history: &Self, shard: &String| history.0.iter().any(|(_, shards)| shards.contains(shard));
+        let unused: BTreeSet<String> = present.into_iter().filter(|shard| !wanted.contains(shard)).collect();
+        let fresh: BTreeSet<String> = unused.iter().filter(|shard| !known(self, shard)).cloned().collect();
+        // What nobody remembers was left by an operator before this one: its time starts now.
+        let remembered = self.0.len();
+        if !fresh.is_empty() || replaced {
+            self.0.push_back((now, fresh));
+        }
+        if remembered < self.0.len() && self.0.len() > KEEP_INDEXES {
+            self.0.pop_front();
+        }
+        unused.into_iter().filter(|shard| !known(self, shard)).collect()
+    }
+}
+
+pub(super) async fn publish(
+    context: &Context,
+    tenant: &ObjectKey,
+    broker: &Broker,
+    bundle: &Bundle,
+    standing: Isolation,
+) -> Result<Published, PublishError> {
+    let encoded = encode(bundle)?;
+    let publisher = Publisher { context, tenant, broker, name: names::bundle(&tenant.namespace, &tenant.name) };
+    publisher.shards(&encoded).await?;
+    let before = publisher.index();
+    let known = before.as_ref().and_then(|index| index.file.as_ref());
+    let (revision, replaced) = match known {
+        Some(file) if file.digest == encoded.digest && file.tenant == bundle.tenant => (file.revision, false),
+        known => (publisher.replace(&encoded, known, before.as_deref()).await?, true),
+    };
+    publisher.collect(&encoded, replaced).await;
+    Ok(Published { bundle: Some((revision, encoded.digest)), standing })
+}
+
+struct Publisher<'a> {
+    context: &'a Context,
+    tenant: &'a ObjectKey,
+    broker: &'a Broker,
+    name: String,
+}
+
+impl Publisher<'_> {
+    fn api(&self) -> Api<KubeSecret> {
+        Api::namespaced(self.context.client.clone(), &self.broker.bundle_namespace)
+    }
+
+    fn index(&self) -> Option<Arc<world::Published>> {
+        let group = Group::Tenant(self.tenant.clone());
+        self.context.world(|world| world.broker(&self.broker.name).indexes.group(&group).next().cloned())
+    }
+
+    /// Names of the shards of this tenant that exist.
+    fn present(&self) -> BTreeSet<String> {
+        let group = Group::Tenant(self.tenant.clone());
+        self.context
+            .world(|world| world.broker(&self.broker.name).shards.group(&group).map(|shard| shard.key().name).collect())
+    }
+
+    async fn shards(&self, encoded: &Encoded) -> Result<(), PublishError> {
+        let present = self.present();
+        let mut writes = Vec::new();
+        for (digest, bytes) in &encoded.shards {
+            let name = names::shard(&self.name, digest.as_str());
+            if !present.contains(&name) {
+                writes.push(self.create_shard(name, bytes).boxed());
+            }
+        }
+        stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await
+    }
+
+    async fn create_shard(&self, name: String, bytes: &[u8]) -> Result<(), PublishError> {
+        let secret = KubeSecret { immutable: Some(true), ..self.secret(&name, "shard", data::SHARD, bytes.to_vec()) };
+        match self.api().create(&PostParams::default(), &secret).await {
+            Ok(made) => {
+                self.context.world(|world| world.broker(&self.broker.name).shards.insert(Shard(made.metadata)));
+                Ok(())
+            }
+            // Its name is its digest: what is there has the same content, or a sidecar refuses it.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            Err(error) => Err(PublishError::Shard(name, error)),
+        }
+    }
+
+    /// Writes the index under the next revision. It never goes back, also after the clock did.
+    async fn replace(
+        &self,
+        encoded: &Encoded,
+        known: Option<&IndexFile>,
+        before: Option<&world::Published>,
+    ) -> Result<u64, PublishError> {
+        let revision = known.map_or(0, |file| file.revision + 1).max(unix_millis());
+        let mut secret = self.secret(&self.name, "index", data::INDEX, encoded.index(revision)?);
+        let written = match before {
+            Some(before) => {
+                secret.metadata.resource_version.clone_from(&before.metadata.resource_version);
+                self.api().replace(&self.name, &PostParams::default(), &secret).await
+            }
+            None => self.api().create(&PostParams::default(), &secret).await,
+        };
+        match written {
+            Ok(written) => {
+                tracing::info!(tenant = %self.tenant, broker = self.broker.name, revision, digest = %encoded.digest, "published a bundle");
+                self.context.world(|world| world.broker(&self.broker.name).indexes.insert(written.into()));
+                Ok(revision)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 || status.is_not_found() => {
+                Err(PublishError::Overtaken(self.name.clone()))
+            }
+            Err(error) => Err(PublishError::Index(self.name.clone(), error)),
+        }
+    }
+
+    /// Removes shards that nobody can be reading any more. A failure costs space only.
+    async fn collect(&self, encoded: &Encoded, replaced: bool) {
+        let wanted = encoded.shards.keys().map(|digest| names::shard(&self.name, digest.as_str())).collect();
+        let present = self.present();
+        let garbage = self
+            .context
+            .memory(self.tenant, |memory| memory.history.garbage(present, &wanted, replaced, Instant::now()));
+        for name in garbage {
+            match self.api().delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(error) => {
+                    tracing::warn!(shard = name, error = %crate::error_chain(&error), "cannot delete a shard")
+                }
+            }
+        }
+    }
+
+    fn secret(&self, name: &str, kind: &str, key: &str, bytes: Vec<u8>) -> KubeSecret {
+        KubeSecret {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                labels: Some(bundle_labels(self.tenant, kind)),
+                ..ObjectMeta::default()
+            },
+            data: Some([(key.to_owned(), ByteString(bytes))].into()),
+            type_: Some("mqttaccess.io/bundle".to_owned()),
+            ..KubeSecret::default()
+        }
+    }
+}
+
+/// Labels of whatever is written to a bundle namespace.
+pub(super) fn bundle_labels(tenant: &ObjectKey, kind: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (BUNDLE_LABEL.to_owned(), kind.to_owned()),
+        (TENANT_NAMESPACE_LABEL.to_owned(), tenant.namespace.clone()),
+        (TENANT_LABEL.to_owned(), tenant.name.clone()),
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+    ])
+}
+
+/// A tenant that cannot be read any more is suspended wherever it is published: it keeps its claims and nothing else.
+pub(super) async fn suspend(context: &Context, tenant: &ObjectKey) -> Result<(), PublishError> {
+    for broker in &context.config.brokers {
+        let publisher = Publisher { context, tenant, broker, name: names::bundle(&tenant.namespace, &tenant.name) };
+        let Some(index) = publisher.index() else { continue };
+        let Some(file) = &index.file else { continue };
+        let mut tenant = file.tenant.clone();
+        tenant.suspended = true;
+        tenant.access_keys.clear();
+        let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };
+        let encoded = encode(&bundle)?;
+        if file.digest != encoded.digest {
+            publisher.replace(&encoded, Some(file), Some(&index)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn unix_millis() -> u64 {
+    u64::try_from(k8s_openapi::jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn shards_of_the_last_three_indexes_are_kept_for_ten_minutes() {
+        let (mut history, start) = (History::default(), Instant::now());
+        let mut collect = |present: &[&str], wanted: &[&str], replaced| {
+            history.garbage(set(present), &set(wanted), replaced, Instant::now())
+        };
+        assert_eq!(collect(&["a", "b"], &["b"], true), set(&[]));
+        assert_eq!(collect(&["a", "b", "c"], &["c"], true), set(&[]));
+        assert_eq!(collect(&["a", "b", "c", "d"], &["d"], true), set(&[]));
+        assert_eq!(collect(&["a", "b", "c", "d", "e"], &["e"], true), set(&["a"]));
+        tokio::time::advance(KEEP).await;
+        assert!(start.elapsed() >= KEEP);
+        // Forgotten by time, they are found again as if an earlier operator had left them: kept once more.
+        assert_eq!(collect(&["b", "e"], &["e"], false), set(&[]));
+    }
+}

@@ -1,0 +1,220 @@
+//! `report` (client): conditions of a tenant, its devices and its policies, on success and on failure. Only what differs
+//! is written, so that a second reconcile writes nothing.
+
+mod objects;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Resource;
+use mqtt_access_core::bundle::Bundle;
+use mqtt_access_core::claims::Witness;
+use mqtt_access_crds::{
+    AccessKeyStatus, BundleStatus, Condition, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
+    Stored, TenantIsolated, TenantPublished, TenantReady,
+};
+use thiserror::Error;
+use tokio::time::Instant;
+
+use super::broker_claims::Isolation;
+use super::cache::ObjectKey;
+use super::controller::Context;
+use super::publish::Published;
+use crate::compile::{self, KeyReport, Reports};
+use write::{condition, write_status};
+
+/// How often the number of devices that a policy selects is counted anew.
+const COUNT_EVERY: Duration = Duration::from_secs(30);
+
+/// Why conditions are not written.
+#[derive(Debug, Error)]
+#[error("cannot write the status of {kind} `{name}`")]
+pub(super) struct ReportError {
+    kind: String,
+    name: String,
+    source: kube::Error,
+}
+
+/// Counts what policies select, or keeps the last count where that was a moment ago.
+pub(super) fn count(context: &Context, key: &ObjectKey, bundle: &Bundle, reports: &mut Reports) {
+    let now = Instant::now();
+    let due = context.memory(key, |memory| {
+        let due = memory.counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY);
+        memory.counted = if due { Some(now) } else { memory.counted };
+        due
+    });
+    if due {
+        let counts = compile::count_matches(bundle);
+        for (name, report) in &mut reports.policies {
+            report.matched = Some(counts.get(name).copied().unwrap_or_default());
+        }
+    } else {
+        context.queue.push(key.clone(), COUNT_EVERY);
+    }
+}
+
+/// A tenant that this operator serves. Tells whether everything was written, or time ran out.
+pub(super) async fn served(
+    context: &Context,
+    key: &ObjectKey,
+    tenant: &Arc<MqttTenant>,
+    published: Published,
+    reports: Reports,
+) -> Result<bool, ReportError> {
+    let Published { bundle, standing } = published;
+    let (total, active) =
+        (reports.devices.len(), reports.devices.values().filter(|report| is_active(report.reason)).count());
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let desired = MqttTenantStatus {
+        observed_generation: tenant.metadata.generation,
+        conditions: served_conditions(tenant, &standing, &reports),
+        access_keys: reports.access_keys.iter().map(|report| key_status(tenant, report)).collect(),
+        devices: Some(DeviceCounts { total: count(total), active: count(active) }),
+        bundle: bundle.map(|(revision, digest)| BundleStatus {
+            revision: i64::try_from(revision).unwrap_or(i64::MAX),
+            digest: digest.to_string(),
+        }),
+    };
+    write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await?;
+    match standing.claims() {
+        Some(_) => objects::served(context, key, &reports).await,
+        None => objects::homeless(context, key, &Homeless::not_ready()).await.map(|()| true),
+    }
+}
+
+fn is_active(reason: DeviceReady) -> bool {
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
+}
+
+fn served_conditions(tenant: &MqttTenant, standing: &Isolation, reports: &Reports) -> Vec<Condition> {
+    let isolated = isolated(tenant, standing);
+    let problems: Vec<String> = reports.access_keys.iter().filter_map(key_problem).collect();
+    let ready = if let Some(witness) = standing.witness() {
+        (TenantReady::ClaimConflict, held_message(witness))
+    } else if tenant.spec.suspended {
+        (TenantReady::Suspended, "every request is refused because `spec.suspended` is true".to_owned())
+    } else if !problems.is_empty() {
+        (TenantReady::SecretProblem, problems.join("; "))
+    } else {
+        (TenantReady::Ready, "clients can log in".to_owned())
+    };
+    let published = match standing.claims() {
+        Some(_) => (TenantPublished::Published, "sidecars can read the bundle of this generation".to_owned()),
+        None => (TenantPublished::PublishFailed, "the tenant owns nothing, so there is nothing to publish".to_owned()),
+    };
+    vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
+}
+
+fn isolated(tenant: &MqttTenant, standing: &Isolation) -> Condition {
+    match standing.witness() {
+        None => condition(tenant, TenantIsolated::NoConflict, "nobody else holds what the tenant claims".to_owned()),
+        Some(witness @ Witness::ClientId(_)) if tenant.spec.client_id_prefixes.is_empty() => {
+            condition(tenant, TenantIsolated::PrefixRequired, held_message(witness))
+        }
+        Some(witness) => condition(tenant, TenantIsolated::ClaimConflict, held_message(witness)),
+    }
+}
+
+/// The loser is told what, and not by whom: that is in the operator's log.
+fn held_message(witness: &Witness) -> String {
+    format!("another tenant of the broker holds the {witness}; change the claim, or agree on `sharedWith` for topics")
+}
+
+fn key_problem(report: &KeyReport) -> Option<String> {
+    Some(format!("accessKeys[{}]: {}", report.name, report.problem.as_ref()?))
+}
+
+/// A Secret that is lost is remembered: a new key is never made in its place by itself.
+fn key_status(tenant: &MqttTenant, report: &KeyReport) -> AccessKeyStatus {
+    let known = tenant.status.iter().flat_map(|status| &status.access_keys).find(|known| known.name == report.name);
+    let secret_name = report.secret_name.clone().or_else(|| known?.secret_name.clone());
+    AccessKeyStatus { name: report.name.clone(), id: report.id.clone(), secret_name }
+}
+
+/// A reconcile that failed: what is in force stays, and the tenant says so.
+pub(super) async fn failed(context: &Context, tenant: &Arc<MqttTenant>, error: &str) -> Result<(), ReportError> {
+    let before = tenant.status.clone().unwrap_or_default();
+    let ready =
+        condition(tenant.as_ref(), TenantReady::PublishFailed, format!("the last bundle stays in force: {error}"));
+    let published = condition(tenant.as_ref(), TenantPublished::PublishFailed, error.to_owned());
+    let desired = MqttTenantStatus { conditions: vec![ready, published], ..before };
+    write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await
+}
+
+/// A tenant of a broker that this operator does not serve.
+pub(super) async fn not_served(
+    context: &Context,
+    key: &ObjectKey,
+    tenant: &Stored<MqttTenant>,
+    why: &str,
+) -> Result<(), ReportError> {
+    let conditions = vec![
+        condition(tenant, TenantReady::NotServed, why.to_owned()),
+        condition(tenant, TenantIsolated::NotServed, why.to_owned()),
+        condition(tenant, TenantPublished::NotServed, why.to_owned()),
+    ];
+    let desired =
+        MqttTenantStatus { observed_generation: tenant.meta().generation, conditions, ..MqttTenantStatus::default() };
+    write_tenant(context, tenant, desired).await?;
+    objects::homeless(context, key, &Homeless::not_served()).await
+}
+
+/// A tenant that does not decode.
+pub(super) async fn undecodable(context: &Context, key: &ObjectKey) -> Result<(), ReportError> {
+    let stored = context.world(|world| world.tenants.get(key));
+    let broken = stored.as_ref().and_then(|stored| Some((stored, stored.as_result().err()?)));
+    if let Some((stored, broken)) = broken {
+        let message =
+            format!("the object does not decode, so all its clients are refused; correct it: {}", broken.error);
+        let ready = condition(stored.as_ref(), TenantReady::Invalid, message);
+        write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
+    }
+    objects::homeless(context, key, &Homeless::not_ready()).await
+}
+
+/// Devices and policies that name a tenant which does not exist.
+pub(super) async fn orphans(context: &Context, key: &ObjectKey) -> Result<(), ReportError> {
+    objects::homeless(context, key, &Homeless::not_found(&key.name)).await
+}
+
+/// What devices and policies of a tenant without a bundle are told.
+struct Homeless {
+    device: DeviceReady,
+    policy: PolicyAccepted,
+    message: String,
+}
+
+impl Homeless {
+    fn not_found(tenant: &str) -> Self {
+        let message =
+            format!("there is no MqttTenant `{tenant}` in this namespace; create it or correct `spec.tenantRef`");
+        Self { device: DeviceReady::TenantNotFound, policy: PolicyAccepted::TenantNotFound, message }
+    }
+
+    fn not_served() -> Self {
+        let message = "the tenant is not served by this operator; see its conditions".to_owned();
+        Self { device: DeviceReady::TenantNotReady, policy: PolicyAccepted::TenantNotServed, message }
+    }
+
+    fn not_ready() -> Self {
+        let message = "the tenant has no bundle in force; see its conditions".to_owned();
+        Self { device: DeviceReady::TenantNotReady, policy: PolicyAccepted::TenantNotServed, message }
+    }
+}
+
+async fn write_tenant(
+    context: &Context,
+    tenant: &Stored<MqttTenant>,
+    desired: MqttTenantStatus,
+) -> Result<(), ReportError> {
+    let MqttTenantStatus { observed_generation, conditions, access_keys, devices, bundle } = desired;
+    let fields = [
+        ("observedGeneration", serde_json::json!(observed_generation)),
+        ("accessKeys", serde_json::json!(access_keys)),
+        ("devices", serde_json::json!(devices)),
+        ("bundle", serde_json::json!(bundle)),
+    ];
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    write_status(context, tenant, &conditions, fields).await
+}

@@ -1,0 +1,142 @@
+//! What devices and policies are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use kube::ResourceExt as _;
+use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, Stored};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::write::{HasStatus, condition, write_status};
+use super::{Homeless, ReportError};
+use crate::cluster::cache::ObjectKey;
+use crate::cluster::controller::Context;
+use crate::compile::{DeviceReport, PolicyReport, Reports};
+
+const CONCURRENCY: usize = 16;
+/// How long conditions are written before the next bundle gets its turn.
+const BUDGET: Duration = Duration::from_secs(1);
+
+type Writes<'a> = Vec<BoxFuture<'a, Result<(), ReportError>>>;
+
+/// Devices and policies of a tenant with a bundle. `false` where time ran out before all were written.
+pub(super) async fn served(context: &Context, key: &ObjectKey, reports: &Reports) -> Result<bool, ReportError> {
+    let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
+    let mut writes: Writes<'_> = Vec::new();
+    for device in devices {
+        if let Some(report) = reports.devices.get(&device.name_any()) {
+            writes.push(write_device(context, device, report).boxed());
+        }
+    }
+    for policy in policies {
+        if let Some(report) = reports.policies.get(&policy.name_any()) {
+            writes.push(write_policy(context, policy, report).boxed());
+        }
+    }
+    run(writes, Some(Instant::now() + BUDGET)).await
+}
+
+/// Devices and policies of a tenant without a bundle.
+pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless) -> Result<(), ReportError> {
+    let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
+    let devices = devices.into_iter().map(|device| {
+        async move {
+            let ready = condition(device.as_ref(), told.device, told.message.clone());
+            write_status(context, device.as_ref(), &[ready], generation(device.as_ref())).await
+        }
+        .boxed()
+    });
+    let policies = policies.into_iter().map(|policy| {
+        async move {
+            let accepted = condition(policy.as_ref(), told.policy, told.message.clone());
+            let compiled = condition(policy.as_ref(), PolicyCompiled::NotAccepted, told.message.clone());
+            write_status(context, policy.as_ref(), &[accepted, compiled], generation(policy.as_ref())).await
+        }
+        .boxed()
+    });
+    run(devices.chain(policies).collect(), None).await.map(|_| ())
+}
+
+/// Runs the writes; a deadline ends them early, an error after all have been tried.
+async fn run(writes: Writes<'_>, deadline: Option<Instant>) -> Result<bool, ReportError> {
+    let mut results = stream::iter(writes).buffer_unordered(CONCURRENCY);
+    let mut first_error = Ok(());
+    while let Some(result) = results.next().await {
+        first_error = first_error.and(result);
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            // What has begun is finished; the rest is left for the next round.
+            return first_error.map(|()| false);
+        }
+    }
+    first_error.map(|()| true)
+}
+
+async fn write_device(
+    context: &Context,
+    device: Arc<Stored<DeviceCredential>>,
+    report: &DeviceReport,
+) -> Result<(), ReportError> {
+    let ready = condition(device.as_ref(), report.reason, report.message.clone());
+    let mut fields = generation(device.as_ref());
+    fields.insert("deviceAccessKeyId".to_owned(), json!(report.key_id));
+    // A Secret that is lost is remembered: a new key is never made in its place by itself.
+    if let Some(name) = &report.secret_name {
+        fields.insert("secretName".to_owned(), json!(name));
+    }
+    write_status(context, device.as_ref(), &[ready], fields).await
+}
+
+async fn write_policy(
+    context: &Context,
+    policy: Arc<Stored<AclPolicy>>,
+    report: &PolicyReport,
+) -> Result<(), ReportError> {
+    let accepted = condition(policy.as_ref(), report.accepted, report.message.clone());
+    let compiled = condition(policy.as_ref(), report.compiled, compiled_message(report));
+    let mut fields = generation(policy.as_ref());
+    fields.insert("findings".to_owned(), json!(report.findings));
+    if let Some(matched) = report.matched {
+        fields.insert("matchedDevices".to_owned(), json!(matched));
+    }
+    write_status(context, policy.as_ref(), &[accepted, compiled], fields).await
+}
+
+fn compiled_message(report: &PolicyReport) -> String {
+    match report.compiled {
+        PolicyCompiled::Compiled => "every rule is in force as written".to_owned(),
+        PolicyCompiled::Findings => "some of it is not in force as written; see `status.findings`".to_owned(),
+        PolicyCompiled::NotAccepted => report.message.clone(),
+    }
+}
+
+fn generation(object: &impl kube::Resource) -> Map<String, Value> {
+    Map::from_iter([("observedGeneration".to_owned(), json!(object.meta().generation))])
+}
+
+fn status_of<K>(stored: &Stored<K>, status: impl FnOnce(&K) -> Value) -> Value {
+    match stored.as_result() {
+        Ok(object) => status(object),
+        Err(broken) => broken.status.clone(),
+    }
+}
+
+impl HasStatus for Stored<MqttTenant> {
+    fn status(&self) -> Value {
+        status_of(self, |tenant| json!(tenant.status))
+    }
+}
+
+impl HasStatus for Stored<DeviceCredential> {
+    fn status(&self) -> Value {
+        status_of(self, |device| json!(device.status))
+    }
+}
+
+impl HasStatus for Stored<AclPolicy> {
+    fn status(&self) -> Value {
+        status_of(self, |policy| json!(policy.status))
+    }
+}

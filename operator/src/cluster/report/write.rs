@@ -1,0 +1,123 @@
+//! Writing a status: compare first, then patch what differs. Conditions of others are kept.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt as _};
+use mqtt_access_crds::{Condition, ConditionReason};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::ReportError;
+use crate::cluster::controller::Context;
+use crate::names::MANAGER;
+
+/// An object whose status can be compared.
+pub(in crate::cluster) trait HasStatus:
+    Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug
+{
+    /// The status as JSON; `null` where there is none.
+    fn status(&self) -> Value;
+}
+
+/// A condition about this generation of an object. The time is settled when it is written.
+pub(super) fn condition<R: ConditionReason>(object: &impl Resource, reason: R, message: String) -> Condition {
+    reason.condition(message, object.meta().generation, Time(Timestamp::UNIX_EPOCH))
+}
+
+/// Writes conditions and fields of a status where they differ from what is there.
+pub(super) async fn write_status<K: HasStatus>(
+    context: &Context,
+    object: &K,
+    conditions: &[Condition],
+    fields: Map<String, Value>,
+) -> Result<(), ReportError> {
+    let before = object.status();
+    let Some(patch) = patch(&before, conditions, fields) else { return Ok(()) };
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
+    // Under the version that was read: what somebody changed meanwhile is looked at again first.
+    let version = object.resource_version();
+    let body = json!({ "metadata": { "resourceVersion": version }, "status": patch });
+    let manager = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch_status(&name, &manager, &Patch::Merge(body)).await {
+        Ok(_) => Ok(()),
+        // It changed or went away: its own event brings it back here.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(()),
+        Err(source) => Err(ReportError { kind: K::kind(&()).into_owned(), name, source }),
+    }
+}
+
+/// What has to change; `None` where nothing has.
+fn patch(before: &Value, conditions: &[Condition], mut fields: Map<String, Value>) -> Option<Value> {
+    let known: Vec<Condition> =
+        before.get("conditions").and_then(|known| serde_json::from_value(known.clone()).ok()).unwrap_or_default();
+    let mut all = known.clone();
+    for condition in conditions {
+        match all.iter_mut().find(|known| known.type_ == condition.type_) {
+            Some(known) => *known = settle(condition, Some(&*known)),
+            None => all.push(settle(condition, None)),
+        }
+    }
+    fields.retain(|name, value| !same(before.get(name), value));
+    if all != known {
+        fields.insert("conditions".to_owned(), json!(all));
+    }
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+/// A condition keeps its time as long as its status stays.
+fn settle(condition: &Condition, known: Option<&Condition>) -> Condition {
+    let since = match known {
+        Some(known) if known.status == condition.status => known.last_transition_time.clone(),
+        _ => Time(Timestamp::now()),
+    };
+    Condition { last_transition_time: since, ..condition.clone() }
+}
+
+/// An absent field, `null` and an empty list say the same.
+fn same(before: Option<&Value>, after: &Value) -> bool {
+    let nothing = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    match before {
+        Some(before) => before == after || (nothing(before) && nothing(after)),
+        None => nothing(after),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_access_crds::{DeviceReady, MqttTenant};
+
+    use super::*;
+
+    fn ready(reason: DeviceReady) -> Condition {
+        let tenant = MqttTenant::new("a", serde_json::from_value(json!({"instanceId": "a"})).unwrap());
+        condition(&tenant, reason, String::new())
+    }
+
+    #[test]
+    fn equal_is_silent_and_a_transition_has_a_new_time() {
+        let written = patch(&Value::Null, &[ready(DeviceReady::Ready)], Map::new()).unwrap();
+        assert_eq!(patch(&written, &[ready(DeviceReady::Ready)], Map::new()), None);
+        let changed = patch(&written, &[ready(DeviceReady::Disabled)], Map::new()).unwrap();
+        assert_eq!(changed["conditions"][0]["reason"], "Disabled");
+    }
+
+    #[test]
+    fn conditions_of_others_are_kept() {
+        let theirs = json!({"conditions": [{"type": "Theirs", "status": "True", "reason": "X", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let written = patch(&theirs, &[ready(DeviceReady::Ready)], Map::new()).unwrap();
+        assert_eq!(written["conditions"][0]["type"], "Theirs");
+        assert_eq!(written["conditions"][1]["type"], "Ready");
+    }
+
+    #[test]
+    fn absent_null_and_empty_are_the_same() {
+        let fields = |value: Value| Map::from_iter([("findings".to_owned(), value)]);
+        assert_eq!(patch(&Value::Null, &[], fields(json!([]))), None);
+        assert_eq!(patch(&json!({"findings": ["a"]}), &[], fields(json!([]))), Some(json!({"findings": []})));
+    }
+}

@@ -1,0 +1,174 @@
+//! Wiring: watches into caches into the queue, and workers that reconcile once every cache is complete.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use k8s_openapi::api::core::v1::{Namespace, Secret as KubeSecret};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use thiserror::Error;
+
+use super::cache::{Cache, Cached};
+use super::controller::{self, Context};
+use super::world::{NamespaceMeta, Reference, Shard, World};
+use crate::config::{Broker, Config};
+use crate::names::{BUNDLE_LABEL, CREDENTIAL_LABEL, GENERATED_LABEL};
+
+/// How many tenants are reconciled at once.
+const WORKERS: usize = 4;
+/// Every tenant is looked at again after this time, whatever was heard of it.
+const RESYNC: Duration = Duration::from_mins(10);
+
+/// Why the controller does not start.
+#[derive(Debug, Error)]
+pub(crate) enum StartError {
+    /// There is no cluster to talk to.
+    #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
+    Client(#[source] kube::Error),
+}
+
+/// Runs the controller until `shutdown`.
+pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    let client = Client::try_default().await.map_err(StartError::Client)?;
+    let context = Arc::new(Context::new(client, config));
+    let mut tasks: FuturesUnordered<BoxFuture<'static, ()>> = watches(&context).into_iter().collect();
+    tasks.extend((0..WORKERS).map(|_| work(Arc::clone(&context)).boxed()));
+    tasks.push(resync(Arc::clone(&context)).boxed());
+    tokio::select! {
+        () = tasks.by_ref().map(|()| tracing::error!("a task of the controller ended")).collect() => {}
+        () = shutdown => tracing::info!("stopping"),
+    }
+    Ok(())
+}
+
+async fn work(context: Arc<Context>) {
+    context.ready().await;
+    loop {
+        let key = context.queue.next().await;
+        controller::reconcile(&context, &key).await;
+        context.queue.done(&key);
+    }
+}
+
+async fn resync(context: Arc<Context>) {
+    context.ready().await;
+    tracing::info!("every cache is complete");
+    loop {
+        let names = context.world(|world| world.tenant_names());
+        names.into_iter().for_each(|name| context.queue.push(name, Duration::ZERO));
+        tokio::time::sleep(RESYNC).await;
+    }
+}
+
+fn watches(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
+    let client = context.client.clone();
+    let secrets: Api<KubeSecret> = Api::all(client.clone());
+    let feed = |dependents| Feed { context: Arc::clone(context), dependents };
+    let mut watches = vec![
+        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.tenants).boxed(),
+        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.devices).boxed(),
+        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.policies).boxed(),
+        feed(false)
+            .run(converted(watcher(secrets, every().labels(GENERATED_LABEL))), |world| &mut world.generated)
+            .boxed(),
+        feed(true)
+            .run(
+                converted::<_, Reference>(watcher(
+                    Api::<PartialObjectMeta<KubeSecret>>::all(client.clone()),
+                    credentials(),
+                )),
+                |world| &mut world.references,
+            )
+            .boxed(),
+    ];
+    if context.config.needs_namespaces() {
+        let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), every());
+        watches.push(feed(true).run(converted::<_, NamespaceMeta>(namespaces), |world| &mut world.namespaces).boxed());
+    }
+    watches.extend(context.config.brokers.iter().flat_map(|broker| broker_watches(context, broker)));
+    watches
+}
+
+fn broker_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'static, ()>> {
+    let secrets: Api<KubeSecret> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
+    let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
+    let feed = || Feed { context: Arc::clone(context), dependents: false };
+    let shards: Api<PartialObjectMeta<KubeSecret>> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
+    let [of_indexes, of_ticket_keys, of_shards] = [(); 3].map(|()| broker.name.clone());
+    vec![
+        feed()
+            .run(converted(watcher(secrets.clone(), of("index"))), move |world| &mut world.broker(&of_indexes).indexes)
+            .boxed(),
+        feed()
+            .run(converted(watcher(secrets, of("ticket-key"))), move |world| {
+                &mut world.broker(&of_ticket_keys).ticket_keys
+            })
+            .boxed(),
+        feed()
+            .run(converted::<_, Shard>(watcher(shards, of("shard"))), move |world| &mut world.broker(&of_shards).shards)
+            .boxed(),
+    ]
+}
+
+fn every() -> watcher::Config {
+    watcher::Config::default()
+}
+
+fn credentials() -> watcher::Config {
+    every().labels(&format!("{CREDENTIAL_LABEL}=true"))
+}
+
+fn converted<K, C: From<K>>(
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+) -> impl Stream<Item = Result<Event<C>, watcher::Error>> {
+    stream.map(|event| {
+        event.map(|event| match event {
+            Event::Apply(object) => Event::Apply(object.into()),
+            Event::Delete(object) => Event::Delete(object.into()),
+            Event::Init => Event::Init,
+            Event::InitApply(object) => Event::InitApply(object.into()),
+            Event::InitDone => Event::InitDone,
+        })
+    })
+}
+
+/// One watch: its events go to a cache, and the tenants they concern to the queue.
+struct Feed {
+    context: Arc<Context>,
+    /// Whether what depends on the object is concerned, rather than its own tenant.
+    dependents: bool,
+}
+
+impl Feed {
+    async fn run<C: Cached>(
+        self,
+        stream: impl Stream<Item = Result<Event<C>, watcher::Error>>,
+        cache: impl Fn(&mut World) -> &mut Cache<C>,
+    ) {
+        let stream = stream.default_backoff();
+        futures::pin_mut!(stream);
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(event) => self.take(event, &cache),
+                // The backoff retries; the caches stay as they are until then.
+                Err(error) => tracing::warn!(error = %crate::error_chain(&error), "a watch failed and is retried"),
+            }
+        }
+    }
+
+    fn take<C: Cached>(&self, event: Event<C>, cache: impl Fn(&mut World) -> &mut Cache<C>) {
+        let concerned = self.context.world(|world| {
+            let groups = cache(world).apply(event);
+            // Before the caches are complete nothing may be done; the first resync then asks for everything.
+            if world.is_complete() { world.concerned(groups, self.dependents) } else { BTreeSet::new() }
+        });
+        self.context.wake(concerned);
+    }
+}

@@ -1,0 +1,200 @@
+//! `compile`: the objects of one tenant as they are now, to the bundle that is in force and to what each object is told.
+//!
+//! Pure: the same objects give the same bundle, whatever was there before. A mistake narrows: an Allow that cannot be
+//! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
+
+mod device;
+mod policy;
+mod tenant;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mqtt_access_core::bundle::{Bundle, Claims, UnixSeconds};
+use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::secret::Secret;
+use mqtt_access_crds::{AclPolicy, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored};
+
+pub(crate) use device::tenant_of as tenant_of_device;
+pub(crate) use policy::tenant_of as tenant_of_policy;
+pub use tenant::wanted_claims;
+
+/// Everything that belongs to one tenant, with its secrets.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    /// The tenant.
+    pub tenant: Arc<MqttTenant>,
+    /// What it owns: never more than was granted.
+    pub claims: Claims,
+    /// The key under which its tickets are issued.
+    pub ticket_key: Secret,
+    /// Its access keys, by their names.
+    pub access_keys: BTreeMap<String, Key>,
+    /// Its devices, by their names.
+    pub devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
+    /// Its policies.
+    pub policies: Vec<Arc<Stored<AclPolicy>>>,
+}
+
+/// What became of the Secret of a device or an access key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// It holds a key.
+    Ready {
+        /// `accessKeyId` of a Secret brought along; the default otherwise.
+        id: Option<String>,
+        /// `accessKeySecret`
+        secret: Secret,
+        /// Name of the Secret.
+        secret_name: String,
+    },
+    /// There is none, or it is of no use.
+    Problem {
+        /// Which kind of problem.
+        reason: KeyProblem,
+        /// What to do about it.
+        message: String,
+    },
+}
+
+/// Why there is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The Secret does not exist.
+    Missing,
+    /// The Secret exists and cannot be used.
+    Invalid,
+    /// A Secret of the generated name exists and belongs to somebody else.
+    NameConflict,
+}
+
+/// The outcome of a compile.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What is to be published.
+    pub bundle: Bundle,
+    /// What to tell each object.
+    pub reports: Reports,
+}
+
+/// What the objects of a tenant are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// The access keys, in the order of the spec.
+    pub access_keys: Vec<KeyReport>,
+    /// Devices by name.
+    pub devices: BTreeMap<String, DeviceReport>,
+    /// Policies by name.
+    pub policies: BTreeMap<String, PolicyReport>,
+    /// Parts of the topic space that were not granted because they begin with `$`, and the like.
+    pub findings: Vec<String>,
+    /// When the next credential expires, which changes its report.
+    pub next_expiry: Option<UnixSeconds>,
+}
+
+/// What is told about an access key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyReport {
+    /// Name in `spec.accessKeys`.
+    pub name: String,
+    /// The AccessKeyId, where there is a key.
+    pub id: Option<String>,
+    /// The Secret, where there is a key.
+    pub secret_name: Option<String>,
+    /// Why there is none.
+    pub problem: Option<String>,
+}
+
+/// What a device is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceReport {
+    /// Reason of the condition `Ready`.
+    pub reason: DeviceReady,
+    /// Its message.
+    pub message: String,
+    /// The DeviceAccessKeyId, where there is a key.
+    pub key_id: Option<String>,
+    /// The Secret, where there is a key.
+    pub secret_name: Option<String>,
+}
+
+/// What a policy is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyReport {
+    /// Reason of the condition `Accepted`.
+    pub accepted: PolicyAccepted,
+    /// Its message.
+    pub message: String,
+    /// Reason of the condition `Compiled`.
+    pub compiled: PolicyCompiled,
+    /// What is not in force as written.
+    pub findings: Vec<String>,
+    /// How many devices it selects, where that was counted.
+    pub matched: Option<usize>,
+}
+
+impl Reports {
+    /// Everything that is not in force as written, with the object it is about: for people and for `compile`.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        let keys = self
+            .access_keys
+            .iter()
+            .filter_map(|key| Some(format!("accessKeys[{}]: {}", key.name, key.problem.as_ref()?)));
+        let devices = self.devices.iter().filter(|(_, report)| !report.is_fine());
+        let devices = devices.map(|(name, report)| format!("DeviceCredential {name}: {}", report.message));
+        let policies = self.policies.iter().flat_map(|(name, report)| {
+            let refused = (report.accepted != PolicyAccepted::Accepted).then(|| report.message.clone());
+            refused
+                .into_iter()
+                .chain(report.findings.iter().cloned())
+                .map(move |text| format!("AclPolicy {name}: {text}"))
+        });
+        self.findings.iter().cloned().chain(keys).chain(devices).chain(policies)
+    }
+}
+
+impl DeviceReport {
+    /// Whether the device is in force as it was written; a device may be disabled or expired on purpose.
+    fn is_fine(&self) -> bool {
+        matches!(self.reason, DeviceReady::Ready | DeviceReady::Disabled | DeviceReady::Expired)
+    }
+}
+
+/// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
+#[must_use]
+pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
+    let (tenant, access_keys) = tenant::compile(gathered);
+    let devices = device::compile(gathered, now);
+    let mut policies = Vec::new();
+    let mut reports = Reports {
+        access_keys,
+        devices: devices.reports,
+        policies: BTreeMap::new(),
+        findings: Vec::new(),
+        next_expiry: devices.next_expiry,
+    };
+    for source in &gathered.policies {
+        let (policy, report) = policy::compile(source, &gathered.claims);
+        reports.policies.insert(name_of(source.as_ref()), report);
+        policies.extend(policy);
+    }
+    let bundle = Bundle { tenant, policies, devices: devices.devices };
+    Compiled { bundle, reports }
+}
+
+/// How many devices each policy selects. Indexes the bundle as a sidecar would.
+#[must_use]
+pub fn count_matches(bundle: &Bundle) -> BTreeMap<String, usize> {
+    let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return BTreeMap::new() };
+    index.devices_by_policy().into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn name_of(object: &impl kube::ResourceExt) -> String {
+    object.name_any()
+}
+
+/// Seconds since 1970 of an object's creation; 0 where a manifest does not tell.
+#[must_use]
+pub fn created(object: &impl kube::Resource) -> UnixSeconds {
+    object.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
+}

@@ -1,0 +1,105 @@
+//! The tenant's own part of a bundle: settings, claims, access keys.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use mqtt_access_core::bundle::{AccessKey, Claims, Space, Tenant};
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
+use mqtt_access_crds::{AuthMode, Authentication, MqttTenant, MqttTenantSpec, SignatureAlgorithm};
+
+use super::{Gathered, Key, KeyReport, created};
+
+/// What a tenant claims. Topics that begin with `$` are the broker's own and are left out unless its configuration
+/// allows them.
+#[must_use]
+pub fn wanted_claims(tenant: &MqttTenant, dollar_topics: bool) -> Claims {
+    let owned = |filter: &str| dollar_topics || !filter.starts_with('$');
+    let space = tenant.spec.topic_space.iter().filter(|claim| owned(&claim.filter));
+    Claims {
+        instance_id: tenant.spec.instance_id.clone(),
+        client_id_prefixes: tenant.spec.client_id_prefixes.clone(),
+        topic_space: space
+            .map(|claim| Space { filter: claim.filter.clone(), shared_with: claim.shared_with.clone() })
+            .collect(),
+    }
+}
+
+pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
+    let tenant = &gathered.tenant;
+    // Without `..`: a field that is added to the spec must be thought of here.
+    let MqttTenantSpec {
+        instance_id: _,
+        broker: _,
+        suspended,
+        client_id_prefixes: _,
+        topic_space: _,
+        client_attributes,
+        access_keys: _,
+        authentication,
+        superusers_allowed,
+    } = &tenant.spec;
+    let Authentication { modes, signature_algorithms } = authentication;
+    let (access_keys, reports) = access_keys(gathered);
+    let compiled = Tenant {
+        namespace: tenant.namespace().unwrap_or_default(),
+        name: tenant.name_any(),
+        uid: tenant.uid().unwrap_or_default(),
+        created: created(tenant.as_ref()),
+        claims: gathered.claims.clone(),
+        suspended: *suspended,
+        client_attributes: client_attributes.clone(),
+        access_keys,
+        modes: modes.iter().map(|mode| self::mode(*mode)).collect(),
+        signature_algorithms: signature_algorithms.iter().map(|algorithm| self::algorithm(*algorithm)).collect(),
+        superusers_allowed: *superusers_allowed,
+        ticket_key: gathered.ticket_key.clone(),
+    };
+    (compiled, reports)
+}
+
+fn mode(mode: AuthMode) -> Mode {
+    match mode {
+        AuthMode::Signature => Mode::Signature,
+        AuthMode::DeviceCredential => Mode::DeviceCredential,
+    }
+}
+
+fn algorithm(algorithm: SignatureAlgorithm) -> MacAlgorithm {
+    match algorithm {
+        SignatureAlgorithm::HmacSha1 => MacAlgorithm::HmacSha1,
+        SignatureAlgorithm::HmacSha256 => MacAlgorithm::HmacSha256,
+    }
+}
+
+fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
+    let mut taken = BTreeSet::new();
+    let keys = gathered.tenant.spec.access_keys.iter().map(|spec| {
+        let default_id = access_key_id(&gathered.claims.instance_id, &spec.name);
+        let (id, secret, report) = match gathered.access_keys.get(&spec.name) {
+            Some(Key::Ready { id, secret, secret_name }) => {
+                let id = id.clone().unwrap_or(default_id);
+                if taken.insert(id.clone()) {
+                    let report = Ok((id.clone(), secret_name.clone()));
+                    (id, Some(secret.clone()), report)
+                } else {
+                    let problem = format!("the access-key ID `{id}` is used by an earlier key; give each key its own");
+                    (String::new(), None, Err(problem))
+                }
+            }
+            Some(Key::Problem { reason: _, message }) => (default_id, None, Err(message.clone())),
+            None => (default_id, None, Err("its Secret was not looked at; reconcile again".to_owned())),
+        };
+        let key = AccessKey { name: spec.name.clone(), id, secret, disabled: spec.disabled };
+        (key, report_of(&spec.name, report))
+    });
+    keys.unzip()
+}
+
+fn report_of(name: &str, outcome: Result<(String, String), String>) -> KeyReport {
+    let name = name.to_owned();
+    match outcome {
+        Ok((id, secret_name)) => KeyReport { name, id: Some(id), secret_name: Some(secret_name), problem: None },
+        Err(problem) => KeyReport { name, id: None, secret_name: None, problem: Some(problem) },
+    }
+}

@@ -1,0 +1,66 @@
+//! Names of what the operator makes: labels, Secrets and the keys in them.
+
+/// On Secrets that users bring along and refer to with `secretRef`: `true`.
+pub(crate) const CREDENTIAL_LABEL: &str = "mqttaccess.io/credential";
+/// On Secrets that the operator generated: which kind of key they hold.
+pub(crate) const GENERATED_LABEL: &str = "mqttaccess.io/generated";
+/// Name of the tenant that a generated Secret or a bundle belongs to.
+pub(crate) const TENANT_LABEL: &str = "mqttaccess.io/tenant";
+/// Namespace of the tenant that a bundle belongs to.
+pub(crate) const TENANT_NAMESPACE_LABEL: &str = "mqttaccess.io/tenant-namespace";
+/// On Secrets of a bundle namespace: `index`, `shard` or `ticket-key`.
+pub(crate) const BUNDLE_LABEL: &str = "mqttaccess.io/bundle";
+/// Who writes: field manager and `app.kubernetes.io/managed-by`.
+pub(crate) const MANAGER: &str = "mqtt-access-operator";
+
+/// Keys of the Secrets that hold credentials.
+pub(crate) mod data {
+    /// The AccessKeyId or DeviceAccessKeyId.
+    pub(crate) const ACCESS_KEY_ID: &str = "accessKeyId";
+    /// The AccessKeySecret or DeviceAccessKeySecret: the HMAC key.
+    pub(crate) const ACCESS_KEY_SECRET: &str = "accessKeySecret";
+    /// The tenant's instance ID.
+    pub(crate) const INSTANCE_ID: &str = "instanceId";
+    /// The device's client ID.
+    pub(crate) const CLIENT_ID: &str = "clientId";
+    /// The ready-made MQTT username.
+    pub(crate) const USERNAME: &str = "username";
+    /// The ready-made MQTT password.
+    pub(crate) const PASSWORD: &str = "password";
+    /// In a bundle's index Secret.
+    pub(crate) const INDEX: &str = "index";
+    /// In a bundle's shard Secret.
+    pub(crate) const SHARD: &str = "shard";
+    /// In a tenant's ticket-key Secret: 32 random bytes.
+    pub(crate) const TICKET_KEY: &str = "ticketKey";
+}
+
+/// Name of the Secret that is generated for a device.
+#[must_use]
+pub(crate) fn device_secret(device: &str) -> String {
+    format!("{device}-mqtt")
+}
+
+/// Name of the Secret that is generated for an access key.
+#[must_use]
+pub(crate) fn access_key_secret(tenant: &str, key: &str) -> String {
+    format!("{tenant}-{key}-access-key")
+}
+
+/// Name of a bundle: of its index Secret and of its folder. Neither part holds a dot.
+#[must_use]
+pub(crate) fn bundle(namespace: &str, tenant: &str) -> String {
+    format!("{namespace}.{tenant}")
+}
+
+/// Name of the Secret that holds a shard.
+#[must_use]
+pub(crate) fn shard(bundle: &str, digest: &str) -> String {
+    format!("{bundle}.{digest}")
+}
+
+/// Name of the Secret that holds the key of a tenant's tickets.
+#[must_use]
+pub(crate) fn ticket_key(bundle: &str) -> String {
+    format!("{bundle}.ticket-key")
+}

@@ -1,0 +1,111 @@
+//! Without a cluster: manifests in, and bundles out to a folder (`compile`) or to a sidecar in the same process
+//! (`standalone`). What is compiled, and how, is the same as in the cluster.
+
+mod gather;
+mod out_dir;
+mod secrets;
+pub mod standalone;
+
+use std::path::{Path, PathBuf};
+
+use kube::ResourceExt as _;
+use mqtt_access_core::bundle::{BundleError, Encoded, UnixSeconds, encode};
+use thiserror::Error;
+
+use crate::compile;
+use crate::config::{Broker, Config};
+use crate::manifest::{self, Refused};
+use gather::{GatherError, Outcome};
+use out_dir::OutDirError;
+use secrets::{Secrets, SecretsError};
+
+/// Why nothing was compiled.
+#[derive(Debug, Error)]
+pub enum OfflineError {
+    /// The manifests are not what the API server would accept.
+    #[error("the manifests are refused")]
+    Refused(#[from] Refused),
+    /// A secret is missing or cannot be kept.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// A key or a ticket key is missing.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// A bundle cannot be encoded.
+    #[error("the bundle of tenant `{0}` cannot be encoded")]
+    Encode(String, #[source] BundleError),
+    /// The output folder cannot be written.
+    #[error(transparent)]
+    Out(#[from] OutDirError),
+    /// There is no broker of that name.
+    #[error("the configuration has no broker `{0}`; choose one of its brokers with `--broker`")]
+    NoBroker(String),
+}
+
+/// The bundles of one broker.
+#[derive(Debug)]
+pub struct BrokerBundles {
+    /// Namespace and name of each tenant, with its bundle.
+    pub bundles: Vec<(String, String, Encoded)>,
+    /// What is not in force as written.
+    pub findings: Vec<String>,
+}
+
+/// Compiles the tenants of one broker.
+fn compile_broker(
+    objects: &manifest::Objects,
+    config: &Config,
+    broker: &Broker,
+    secrets: &mut Secrets,
+    now: UnixSeconds,
+) -> Result<BrokerBundles, OfflineError> {
+    let mut result = BrokerBundles { bundles: Vec::new(), findings: Vec::new() };
+    for (tenant, outcome) in gather::gather(objects, config, broker, secrets)? {
+        let (namespace, name) = (tenant.namespace().unwrap_or_default(), tenant.name_any());
+        let shown = format!("{namespace}/{name}");
+        match outcome {
+            Outcome::Refused(why) => result.findings.push(format!("MqttTenant {shown}: {why}")),
+            Outcome::Gathered(gathered) => {
+                let compiled = compile::compile(&gathered, now);
+                result.findings.extend(compiled.reports.problems().map(|problem| format!("tenant {shown}: {problem}")));
+                let encoded = encode(&compiled.bundle).map_err(|error| OfflineError::Encode(shown, error))?;
+                result.bundles.push((namespace, name, encoded));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// What `compile` did.
+#[derive(Debug)]
+pub struct Summary {
+    /// How many bundles there are.
+    pub bundles: usize,
+    /// How many of them were written because they are new or different.
+    pub written: usize,
+    /// What is not in force as written.
+    pub findings: Vec<String>,
+}
+
+/// `compile PATH... --out DIR`: every broker of the configuration.
+pub fn compile_to(
+    paths: &[PathBuf],
+    config: &Config,
+    state_dir: Option<&Path>,
+    out: &Path,
+) -> Result<Summary, OfflineError> {
+    let objects = manifest::read(paths)?;
+    let mut secrets = Secrets::fixed(&objects, state_dir)?;
+    let mut summary = Summary { bundles: 0, written: 0, findings: gather::strays(&objects, config) };
+    for broker in &config.brokers {
+        let compiled = compile_broker(&objects, config, broker, &mut secrets, now())?;
+        summary.bundles += compiled.bundles.len();
+        summary.written += out_dir::write(&out.join(&broker.name), &compiled.bundles)?;
+        summary.findings.extend(compiled.findings);
+    }
+    Ok(summary)
+}
+
+fn now() -> UnixSeconds {
+    k8s_openapi::jiff::Timestamp::now().as_second()
+}

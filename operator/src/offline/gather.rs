@@ -1,0 +1,148 @@
+//! `gather` without a cluster: the same parts, from manifests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use mqtt_access_core::bundle::Claims;
+use mqtt_access_core::claims::{self, Claimant};
+use mqtt_access_crds::{DeviceCredential, MqttTenant, Stored};
+use thiserror::Error;
+
+use super::secrets::{Secrets, SecretsError};
+use crate::compile::{Gathered, Key, KeyProblem, created, wanted_claims};
+use crate::config::{Broker, Config};
+use crate::credential::{Owner, problem};
+use crate::manifest::Objects;
+use crate::names;
+
+/// Why it cannot be gathered.
+#[derive(Debug, Error)]
+pub enum GatherError {
+    /// A secret is missing and may not be made, or cannot be kept.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+}
+
+/// What became of a tenant.
+pub(super) enum Outcome {
+    /// It owns what it claims.
+    Gathered(Box<Gathered>),
+    /// It owns nothing, and why.
+    Refused(String),
+}
+
+/// The tenants of one broker with all that belongs to them.
+pub(super) fn gather(
+    objects: &Objects,
+    config: &Config,
+    broker: &Broker,
+    secrets: &mut Secrets,
+) -> Result<Vec<(Arc<MqttTenant>, Outcome)>, GatherError> {
+    let tenants: Vec<&MqttTenant> = objects
+        .tenants
+        .iter()
+        .filter(|tenant| serving(config, tenant).is_ok_and(|serving| serving.name == broker.name))
+        .collect();
+    let wanted: Vec<Claims> = tenants.iter().map(|tenant| wanted_claims(tenant, broker.allow_dollar_topics)).collect();
+    let named: Vec<(String, String)> =
+        tenants.iter().map(|tenant| (tenant.namespace().unwrap_or_default(), tenant.name_any())).collect();
+    let claimants = tenants.iter().zip(&wanted).zip(&named).map(|((tenant, wanted), (namespace, name))| Claimant {
+        created: created(*tenant),
+        namespace,
+        name,
+        published: None,
+        wanted: Some(wanted),
+    });
+    let outcomes = claims::resolve(&claimants.collect::<Vec<_>>());
+    let mut gathered = Vec::new();
+    for ((tenant, wanted), outcome) in tenants.into_iter().zip(&wanted).zip(outcomes) {
+        let tenant = Arc::new(tenant.clone());
+        let outcome = match outcome {
+            claims::Outcome::Granted | claims::Outcome::Kept(_) => {
+                Outcome::Gathered(Box::new(one(objects, broker, secrets, &tenant, wanted)?))
+            }
+            claims::Outcome::Refused(collision) => Outcome::Refused(refusal(&named, &collision)),
+        };
+        gathered.push((tenant, outcome));
+    }
+    Ok(gathered)
+}
+
+/// Here the reader sees all the manifests, so the holder may be named.
+fn refusal(named: &[(String, String)], collision: &claims::Collision) -> String {
+    let holder = named.get(collision.holder).map(|(namespace, name)| format!("{namespace}/{name}")).unwrap_or_default();
+    format!("MqttTenant {holder} holds the {}; change one of the claims", collision.witness)
+}
+
+fn one(
+    objects: &Objects,
+    broker: &Broker,
+    secrets: &mut Secrets,
+    tenant: &Arc<MqttTenant>,
+    claims: &Claims,
+) -> Result<Gathered, GatherError> {
+    let namespace = tenant.namespace().unwrap_or_default();
+    let bundle = names::bundle(&namespace, &tenant.name_any());
+    let ticket_key = secrets.ticket_key(&broker.bundle_namespace, &names::ticket_key(&bundle))?;
+    let mut access_keys = BTreeMap::new();
+    for spec in &tenant.spec.access_keys {
+        let name = names::access_key_secret(&tenant.name_any(), &spec.name);
+        let owner = Owner::AccessKey { name: &spec.name };
+        let reference = spec.secret_ref.as_ref().map(|secret| secret.name.as_str());
+        let key = secrets.key(&namespace, reference, &name, owner, &claims.instance_id)?;
+        access_keys.insert(spec.name.clone(), key);
+    }
+    let own =
+        |of: &str, namespace_of: Option<String>| of == tenant.name_any() && namespace_of.as_deref() == Some(&namespace);
+    let mut devices: Vec<(Arc<Stored<DeviceCredential>>, Key)> = Vec::new();
+    for device in objects.devices.iter().filter(|device| own(&device.spec.tenant_ref.name, device.namespace())) {
+        let name = names::device_secret(&device.name_any());
+        let owner = Owner::Device { client_id: &device.spec.client_id };
+        let reference = device.spec.secret_ref.as_ref().map(|secret| secret.name.as_str());
+        let key = secrets.key(&namespace, reference, &name, owner, &claims.instance_id)?;
+        devices.push((Arc::new(Stored::from(device.clone())), key));
+    }
+    let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
+    let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
+    Ok(Gathered { tenant: Arc::clone(tenant), claims: claims.clone(), ticket_key, access_keys, devices, policies })
+}
+
+/// The broker of a tenant, or why it has none. Manifests tell of a namespace no more than its name.
+fn serving<'c>(config: &'c Config, tenant: &MqttTenant) -> Result<&'c Broker, String> {
+    let shown = format!("MqttTenant {}/{}", tenant.namespace().unwrap_or_default(), tenant.name_any());
+    let broker = config.broker(&tenant.spec.broker);
+    let broker = broker.ok_or_else(|| format!("{shown}: `spec.broker` names no broker of the configuration"))?;
+    let labels = [("kubernetes.io/metadata.name".to_owned(), tenant.namespace().unwrap_or_default())];
+    if broker.admits(&labels.into()) {
+        Ok(broker)
+    } else {
+        Err(format!("{shown}: `tenantNamespaceSelector` of the broker does not select its namespace by name"))
+    }
+}
+
+/// Objects that belong to no tenant of any broker.
+pub(super) fn strays(objects: &Objects, config: &Config) -> Vec<String> {
+    let unserved = objects.tenants.iter().filter_map(|tenant| serving(config, tenant).err());
+    let exists = |namespace: Option<String>, name: &str| {
+        objects.tenants.iter().any(|tenant| tenant.namespace() == namespace && tenant.name_any() == name)
+    };
+    let stray = |kind: &str, namespace: Option<String>, name: String, tenant: &str| {
+        let shown = namespace.clone().unwrap_or_default();
+        (!exists(namespace, tenant))
+            .then(|| format!("{kind} {shown}/{name}: there is no MqttTenant `{tenant}` in its namespace"))
+    };
+    let devices = objects.devices.iter();
+    let devices = devices.filter_map(|device| {
+        stray("DeviceCredential", device.namespace(), device.name_any(), &device.spec.tenant_ref.name)
+    });
+    let policies = objects.policies.iter();
+    let policies = policies
+        .filter_map(|policy| stray("AclPolicy", policy.namespace(), policy.name_any(), &policy.spec.tenant_ref.name));
+    unserved.chain(devices).chain(policies).collect()
+}
+
+/// A key that is not among the manifests.
+pub(super) fn missing(name: &str) -> Key {
+    problem(KeyProblem::Missing, format!("the Secret `{name}` is not among the manifests; add it"))
+}

@@ -1,0 +1,144 @@
+//! Secrets without a cluster: from the manifests, and from a folder of applyable manifests in which generated ones are
+//! kept.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret as KubeSecret;
+use kube::ResourceExt as _;
+use kube::core::ObjectMeta;
+use mqtt_access_core::secret::Secret;
+use thiserror::Error;
+
+use super::gather::missing;
+use crate::compile::Key;
+use crate::credential::{NoRandomness, Owner, generate, generated_data, random, read_reference};
+use crate::manifest::yaml::{self, YamlError};
+use crate::manifest::{self, Objects, Refused};
+use crate::names::{CREDENTIAL_LABEL, data};
+
+/// Why a secret cannot be had.
+#[derive(Debug, Error)]
+pub enum SecretsError {
+    /// `compile` makes no secrets.
+    #[error(
+        "the Secret `{0}` is missing and `compile` makes none: name a folder with it by `--state-dir` (`standalone --state-dir` fills one), or add its manifest"
+    )]
+    Missing(String),
+    /// It has no ticket key.
+    #[error("the Secret `{0}` holds no `ticketKey` of 32 bytes; delete its manifest, and `standalone` makes a new one")]
+    TicketKey(String),
+    /// The folder cannot be written.
+    #[error("cannot write the state folder `{0}`; generated secrets would be lost")]
+    Write(String, #[source] std::io::Error),
+    /// The folder's manifests are not Secrets.
+    #[error("the state folder is refused")]
+    Refused(#[from] Refused),
+    /// A Secret cannot be written as YAML.
+    #[error("a Secret cannot be written as a manifest")]
+    Yaml(#[from] YamlError),
+    /// No key can be made.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+}
+
+/// Secrets by namespace and name.
+pub(super) struct Secrets {
+    known: BTreeMap<(String, String), KubeSecret>,
+    /// Where new ones are kept; `None` where none may be made.
+    keep: Option<PathBuf>,
+}
+
+impl Secrets {
+    /// Those of the manifests and of a folder; none are made.
+    pub(super) fn fixed(objects: &Objects, state_dir: Option<&Path>) -> Result<Self, SecretsError> {
+        let mut secrets = Self { known: BTreeMap::new(), keep: None };
+        if let Some(folder) = state_dir.filter(|folder| folder.exists()) {
+            secrets.add(&manifest::read(&[folder.to_owned()])?.secrets);
+        }
+        secrets.add(&objects.secrets);
+        Ok(secrets)
+    }
+
+    /// The same, and what is missing is made and kept in the folder.
+    pub(super) fn kept(objects: &Objects, state_dir: &Path) -> Result<Self, SecretsError> {
+        let cannot = |error| SecretsError::Write(state_dir.display().to_string(), error);
+        DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(cannot)?;
+        Ok(Self { keep: Some(state_dir.to_owned()), ..Self::fixed(objects, Some(state_dir))? })
+    }
+
+    fn add(&mut self, secrets: &[KubeSecret]) {
+        for secret in secrets {
+            self.known.insert((secret.namespace().unwrap_or_default(), secret.name_any()), secret.clone());
+        }
+    }
+
+    /// The key of a device or an access key: from the Secret it refers to, or from the one made for it.
+    pub(super) fn key(
+        &mut self,
+        namespace: &str,
+        reference: Option<&str>,
+        generated: &str,
+        owner: Owner<'_>,
+        instance_id: &str,
+    ) -> Result<Key, SecretsError> {
+        let name = reference.unwrap_or(generated);
+        if let Some(secret) = self.known.get(&(namespace.to_owned(), name.to_owned())) {
+            return Ok(read_reference(name, secret));
+        }
+        if reference.is_some() {
+            return Ok(missing(name));
+        }
+        let key = generate()?;
+        self.make(namespace, name, generated_data(owner, instance_id, &key))?;
+        Ok(Key::Ready { id: None, secret: key, secret_name: name.to_owned() })
+    }
+
+    /// The key of a tenant's tickets.
+    pub(super) fn ticket_key(&mut self, namespace: &str, name: &str) -> Result<Secret, SecretsError> {
+        let at = (namespace.to_owned(), name.to_owned());
+        if !self.known.contains_key(&at) {
+            let bytes = random()?;
+            self.make(namespace, name, [(data::TICKET_KEY.to_owned(), ByteString(bytes.to_vec()))].into())?;
+        }
+        let bytes = self.known.get(&at).and_then(|secret| secret.data.as_ref()?.get(data::TICKET_KEY));
+        let bytes = bytes.filter(|bytes| bytes.0.len() == 32);
+        bytes.map(|bytes| Secret::new(bytes.0.clone())).ok_or_else(|| SecretsError::TicketKey(name.to_owned()))
+    }
+
+    fn make(&mut self, namespace: &str, name: &str, data: BTreeMap<String, ByteString>) -> Result<(), SecretsError> {
+        let Some(folder) = &self.keep else { return Err(SecretsError::Missing(format!("{namespace}/{name}"))) };
+        let secret = KubeSecret {
+            metadata: ObjectMeta {
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                // So that it may be referred to, once it is applied to a cluster.
+                labels: Some([(CREDENTIAL_LABEL.to_owned(), "true".to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            data: Some(data),
+            type_: Some("Opaque".to_owned()),
+            ..KubeSecret::default()
+        };
+        let file = folder.join(format!("{namespace}.{name}.yaml"));
+        let text = yaml::to_string(&secret)?;
+        write_private(&file, text.as_bytes())
+            .map_err(|error| SecretsError::Write(folder.display().to_string(), error))?;
+        self.known.insert((namespace.to_owned(), name.to_owned()), secret);
+        Ok(())
+    }
+}
+
+/// A whole file or none, readable by its owner only.
+pub(super) fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = file.with_extension("partial");
+    let mut options = OpenOptions::new();
+    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    opened.write_all(bytes)?;
+    opened.sync_all()?;
+    fs::rename(&partial, file)
+}

@@ -1,0 +1,176 @@
+//! `standalone`: compile manifests and answer a broker from them, in one process, without Kubernetes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mqtt_access_core::bundle::Encoded;
+use mqtt_access_sidecar::{Clock, Files, Options, Shard, Store, TenantKey, serve};
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use super::secrets::Secrets;
+use super::{BrokerBundles, OfflineError, compile_broker, gather, now};
+use crate::config::Config;
+use crate::manifest;
+
+/// How often files are looked at. A look costs a few system calls; there is nothing to install or to overflow.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What the command line says.
+#[derive(Debug)]
+pub struct Standalone {
+    /// Files and folders with manifests.
+    pub paths: Vec<PathBuf>,
+    /// The configuration.
+    pub config: Config,
+    /// Whose tenants are served.
+    pub broker: String,
+    /// Where the broker asks.
+    pub http: SocketAddr,
+    /// Where probes ask.
+    pub admin: SocketAddr,
+    /// Where generated secrets are kept.
+    pub state_dir: Option<PathBuf>,
+    /// Whether replies carry their cause.
+    pub cause_header: bool,
+}
+
+/// Why it does not start.
+#[derive(Debug, Error)]
+pub enum StandaloneError {
+    /// The manifests.
+    #[error(transparent)]
+    Offline(#[from] OfflineError),
+    /// Anybody on the network could ask.
+    #[error(
+        "--http {0} is reachable from other machines and there is no TLS yet; use a loopback address such as 127.0.0.1:8080"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address is taken.
+    #[error("cannot listen on {0}; choose another address, or stop what listens there")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// No folder for generated secrets.
+    #[error("cannot make a private folder for generated secrets; name one by `--state-dir`")]
+    StateDir(#[source] std::io::Error),
+}
+
+/// Runs until `shutdown`.
+pub async fn run(
+    options: Standalone,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StandaloneError> {
+    if !options.http.ip().is_loopback() {
+        return Err(StandaloneError::NotLoopback(options.http));
+    }
+    let state_dir = state_dir(options.state_dir.as_deref())?;
+    let mut world = World { options, state_dir, revision: 0, seen: Vec::new() };
+    world.seen = fingerprint(&world.options.paths);
+    let store = Store::in_memory(Clock::system());
+    world.load(&store)?;
+    let http = listen(world.options.http).await?;
+    let admin = listen(world.options.admin).await?;
+    announce(&http, &admin, &world.state_dir);
+    let serving = Options {
+        cause_header: world.options.cause_header,
+        state_dir: Some(world.state_dir.join("sidecar")),
+        ..Options::default()
+    };
+    let reload = tokio::spawn(world.follow(Arc::clone(&store)));
+    serve(store, http, admin, serving, shutdown).await;
+    reload.abort();
+    Ok(())
+}
+
+fn state_dir(named: Option<&Path>) -> Result<PathBuf, StandaloneError> {
+    match named {
+        Some(folder) => Ok(folder.to_owned()),
+        // Kept after the end: the keys in it are in the hands of devices.
+        None => {
+            Ok(tempfile::Builder::new().prefix("mqtt-access-").tempdir().map_err(StandaloneError::StateDir)?.keep())
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StandaloneError> {
+    TcpListener::bind(address).await.map_err(|error| StandaloneError::Listen(address, error))
+}
+
+#[expect(clippy::print_stdout, reason = "the addresses are what the user needs next")]
+fn announce(http: &TcpListener, admin: &TcpListener, state_dir: &Path) {
+    let shown = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    println!("secrets:  {}", state_dir.display());
+    println!("admin:    http://{}/readyz", shown(admin));
+    println!("serving:  http://{}", shown(http));
+}
+
+struct World {
+    options: Standalone,
+    state_dir: PathBuf,
+    revision: u64,
+    seen: Vec<(PathBuf, Option<SystemTime>, u64)>,
+}
+
+impl World {
+    async fn follow(mut self, store: Arc<Store>) {
+        loop {
+            tokio::time::sleep(POLL).await;
+            let seen = fingerprint(&self.options.paths);
+            if seen == self.seen {
+                continue;
+            }
+            self.seen = seen;
+            if let Err(error) = self.load(&store) {
+                tracing::error!(error = %crate::error_chain(&error), "the manifests are refused; the last ones stay in force");
+            }
+        }
+    }
+
+    fn load(&mut self, store: &Store) -> Result<(), OfflineError> {
+        let Standalone { paths, config, broker, .. } = &self.options;
+        let broker = config.broker(broker).ok_or_else(|| OfflineError::NoBroker(broker.clone()))?;
+        let objects = manifest::read(paths)?;
+        let mut secrets = Secrets::kept(&objects, &self.state_dir)?;
+        let BrokerBundles { bundles, findings } = compile_broker(&objects, config, broker, &mut secrets, now())?;
+        for finding in gather::strays(&objects, config).into_iter().chain(findings) {
+            tracing::warn!(finding, "not in force as written");
+        }
+        // Later than every earlier one, also after the clock was set back.
+        self.revision = (self.revision + 1).max(u64::try_from(now()).unwrap_or_default() * 1000);
+        let mut offered = BTreeMap::new();
+        for (namespace, name, encoded) in &bundles {
+            let files = files(encoded, self.revision).map_err(|error| OfflineError::Encode(name.clone(), error))?;
+            // The manifests have been checked: such a name is a tenant's.
+            offered.extend(TenantKey::new(namespace, name).map(|key| (key, files)));
+        }
+        tracing::info!(bundles = offered.len(), revision = self.revision, "loaded the manifests");
+        for (tenant, error) in store.replace(offered) {
+            tracing::error!(%tenant, error = %crate::error_chain(&error), "a bundle is refused");
+        }
+        Ok(())
+    }
+}
+
+fn files(encoded: &Encoded, revision: u64) -> Result<Files, mqtt_access_core::bundle::BundleError> {
+    let shards = encoded.shards.iter().map(|(digest, bytes)| (digest.clone(), Shard::new(bytes.clone())));
+    Ok(Files { index: encoded.index(revision)?, shards: shards.collect() })
+}
+
+/// Names, times and sizes of all files below the paths.
+fn fingerprint(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+    let mut files = Vec::new();
+    let mut left: Vec<PathBuf> = paths.to_vec();
+    while let Some(path) = left.pop() {
+        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            left.extend(entries.map(|entry| entry.path()));
+        } else {
+            files.push((path, metadata.modified().ok(), metadata.len()));
+        }
+    }
+    files.sort();
+    files
+}

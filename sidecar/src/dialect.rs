@@ -1,0 +1,161 @@
+//! Brokers' ways of asking and of being answered: one per broker, on its own path.
+//!
+//! A 403 is a denial to one broker, no opinion to the next and an error to a third; so a dialect answers everything under
+//! its path itself, and whatever goes wrong there becomes the denial of that broker. An allow is written from one of two
+//! values that only `mqtt_access_core` can make: a login, or a verdict that allows.
+
+mod emqx;
+mod rabbitmq;
+
+use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::index::{BrokerIndex, Login, LoginVerdict, TenantIndex};
+use mqtt_access_core::verdict::{Cause, Reason, Verdict};
+
+use crate::fields::{Fields, Malformed};
+use crate::login_table::LoginTable;
+use crate::metrics::labels;
+
+labels! {
+    /// Which broker asks, in which of its versions.
+    Dialect {
+        /// EMQX 5.
+        EmqxV5 = "emqx_v5",
+        /// EMQX 6.
+        EmqxV6 = "emqx_v6",
+        /// EMQX 4, to which a 200 is an allow: nothing is answered there but a refusal.
+        EmqxV4 = "emqx_v4",
+        /// RabbitMQ.
+        RabbitMq = "rabbitmq",
+    }
+}
+
+labels! {
+    /// What a question is about.
+    About {
+        /// Who a client is.
+        Login = "login",
+        /// A publish.
+        Publish = "publish",
+        /// A subscription.
+        Subscribe = "subscribe",
+        /// Something of the broker's own: a virtual host, an exchange, a queue.
+        Resource = "resource",
+        /// It could not be told.
+        Unknown = "unknown",
+    }
+}
+
+/// What a question is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// The bundles.
+    pub(crate) index: &'a BrokerIndex,
+    /// Logins, for brokers that do not bring tickets back.
+    pub(crate) logins: &'a LoginTable,
+    /// The time.
+    pub(crate) now: UnixSeconds,
+}
+
+/// A question with its answer.
+pub(crate) struct Judgement<'a> {
+    pub(crate) about: About,
+    pub(crate) client_id: Option<&'a str>,
+    pub(crate) topic: Option<&'a str>,
+    pub(crate) tenant: Option<&'a TenantIndex>,
+    pub(crate) outcome: Outcome<'a>,
+}
+
+/// The answer itself.
+pub(crate) enum Outcome<'a> {
+    /// The client is who it says.
+    Login(Login),
+    /// Any other answer.
+    Verdict(Verdict<'a>),
+}
+
+/// An answer as the broker takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: String,
+}
+
+impl Dialect {
+    /// The dialect of a path, and what is asked: the rest of the path. `None` where no dialect lives.
+    pub(crate) fn of(path: &str) -> Option<(Self, &str)> {
+        let homes = [
+            ("/emqx/v4", Self::EmqxV4),
+            ("/emqx/v6", Self::EmqxV6),
+            ("/emqx/v5", Self::EmqxV5),
+            // A path that was mistyped in a configuration should still deny.
+            ("/emqx", Self::EmqxV5),
+            ("/rabbitmq", Self::RabbitMq),
+        ];
+        homes.into_iter().find_map(|(home, dialect)| {
+            let rest = path.strip_prefix(home)?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| (dialect, rest.strip_prefix('/').unwrap_or_default()))
+        })
+    }
+
+    /// What a question is about, as far as its path tells: for those that cannot be read.
+    pub(crate) fn about(self, endpoint: &str) -> About {
+        match (self, endpoint) {
+            (Self::EmqxV5 | Self::EmqxV6, "authn") | (Self::RabbitMq, "user") => About::Login,
+            (Self::RabbitMq, "vhost" | "resource") => About::Resource,
+            _ => About::Unknown,
+        }
+    }
+
+    /// Answers a question. (pure, but for the login table)
+    pub(crate) fn judge<'a>(self, endpoint: &str, fields: &'a Fields, view: View<'a>) -> Judgement<'a> {
+        let judged = match self {
+            Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
+            Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
+            Self::EmqxV4 => Err(Malformed),
+        };
+        judged.unwrap_or_else(|Malformed| Judgement::refuse(self.about(endpoint), Reason::Malformed))
+    }
+
+    /// Writes an answer in the broker's words.
+    pub(crate) fn write(self, outcome: &Outcome<'_>) -> Reply {
+        match self {
+            Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
+            Self::RabbitMq => rabbitmq::write(outcome),
+            Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
+        }
+    }
+}
+
+impl<'a> Judgement<'a> {
+    /// A refusal of a question that was not understood, or not looked at.
+    pub(crate) fn refuse(about: About, reason: Reason) -> Self {
+        let outcome = Outcome::Verdict(Verdict::deny(reason));
+        Self { about, client_id: None, topic: None, tenant: None, outcome }
+    }
+
+    fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
+        let LoginVerdict { result, tenant } = verdict;
+        let outcome = match result {
+            Ok(login) => Outcome::Login(login),
+            Err(reason) => Outcome::Verdict(Verdict::deny(reason)),
+        };
+        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome }
+    }
+}
+
+impl<'a> Outcome<'a> {
+    pub(crate) fn is_allow(&self) -> bool {
+        match self {
+            Self::Login(_) => true,
+            Self::Verdict(verdict) => verdict.is_allow(),
+        }
+    }
+
+    pub(crate) fn cause(&self) -> Cause<'a> {
+        match self {
+            Self::Login(_) => Cause::Reason(Reason::ProofAccepted),
+            Self::Verdict(verdict) => verdict.cause(),
+        }
+    }
+}

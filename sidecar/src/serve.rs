@@ -1,0 +1,63 @@
+//! Both listeners of one sidecar, from their start to the end.
+
+use std::future::IntoFuture as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use futures::FutureExt as _;
+use tokio::net::TcpListener;
+
+use crate::admin;
+use crate::denial_log::DenialLog;
+use crate::http::{self, Service, Timeouts};
+use crate::login_table::LoginTable;
+use crate::store::Store;
+
+/// How brokers are answered.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Whether replies carry `mqtt-access-cause`: the rule or the reason behind the verdict.
+    pub cause_header: bool,
+    /// Where logins are kept for brokers that bring no ticket back; in memory only when absent.
+    pub state_dir: Option<PathBuf>,
+    /// How long brokers may take.
+    pub timeouts: Timeouts,
+}
+
+/// Everything that brokers ask, without a socket: for tests, and for whoever brings a server of their own.
+///
+/// Only [`serve`] also turns the HTTP library's own answers (to heads it cannot take) into denials.
+#[must_use]
+pub fn router(store: Arc<Store>, options: &Options) -> Router {
+    let Options { cause_header, state_dir, timeouts } = options;
+    let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
+    let (cause_header, timeouts) = (*cause_header, *timeouts);
+    http::router(Arc::new(Service { store, logins, denials: DenialLog::new(), timeouts, cause_header }))
+}
+
+/// `/livez`, `/readyz` and `/metrics`, without a socket.
+#[must_use]
+pub fn admin_router(store: Arc<Store>) -> Router {
+    admin::router(store)
+}
+
+/// Answers brokers on `http` and probes on `admin` until `shutdown` resolves; then finishes what is being answered.
+///
+/// `http` must be bound to loopback: there is no TLS yet, and requests carry passwords.
+pub async fn serve(
+    store: Arc<Store>,
+    http: TcpListener,
+    admin: TcpListener,
+    options: Options,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let shutdown = shutdown.shared();
+    let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown.clone());
+    let probes = axum::serve(admin, admin_router(store)).into_future();
+    // Probes are answered until brokers are not.
+    tokio::select! {
+        () = brokers => {}
+        _ = probes => shutdown.await,
+    }
+}

@@ -1,0 +1,4 @@
+//! Where bundles come from.
+
+pub(crate) mod dir;
+pub(crate) mod kubernetes;

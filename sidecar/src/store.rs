@@ -1,0 +1,172 @@
+//! What the sidecar serves from: the last good bundle of each tenant, and one snapshot of them all.
+//!
+//! Sources offer bundles; [`Store`] checks an offer completely before anything changes, keeps the tenant's last good
+//! bundle when the offer is no good, and swaps one pointer when it is. A request loads that pointer once and never waits
+//! for a reload. Until the first complete list, or state of an earlier run, there is no index and everything is denied.
+
+mod book;
+mod offer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use mqtt_access_core::bundle::{Digest, UnixSeconds};
+use mqtt_access_core::index::BrokerIndex;
+
+pub use offer::{Files, ReloadError, Shard};
+
+use crate::clock::Clock;
+use crate::metrics::{Loaded, Metrics};
+use crate::state::StateDir;
+use crate::tenant_key::TenantKey;
+use book::Book;
+
+/// The bundles of one broker. Shared by sources, which write, and requests, which read.
+#[derive(Debug)]
+pub struct Store {
+    current: ArcSwap<Snapshot>,
+    /// Locked by sources only. Held while a bundle is decoded: offers are taken one after the other.
+    book: Mutex<Book>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// What requests see: immutable.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// `None` until there is something to answer from.
+    pub(crate) index: Option<BrokerIndex>,
+    /// When `index` last became different.
+    pub(crate) changed: Option<UnixSeconds>,
+}
+
+/// What became of an offer that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It is in service now.
+    Changed,
+    /// It was in service already.
+    Unchanged,
+}
+
+impl Store {
+    /// An empty store that keeps nothing on disk. It denies everything until [`Store::replace`] or [`Store::complete`].
+    #[must_use]
+    pub fn in_memory(clock: Clock) -> Arc<Self> {
+        Self::new(Book::new(None), clock)
+    }
+
+    /// A store that keeps its bundles in a folder, and starts with what an earlier run left there.
+    ///
+    /// Never fails: what cannot be read or written is counted and logged, and the store works without it.
+    #[must_use]
+    pub fn open(state_dir: &Path, clock: Clock) -> Arc<Self> {
+        let state = StateDir::open(state_dir);
+        let (saved, complete) = state.load();
+        let store = Self::new(Book::new(Some(state)), clock);
+        store.update(|book, metrics| {
+            saved.into_iter().for_each(|(key, files)| drop(book.offer(&key, files, metrics, Origin::State)));
+            if complete {
+                book.complete();
+            }
+        });
+        store
+    }
+
+    fn new(book: Book, clock: Clock) -> Arc<Self> {
+        let current = ArcSwap::from_pointee(Snapshot::default());
+        Arc::new(Self { current, book: Mutex::new(book), metrics: Arc::new(Metrics::new()), clock })
+    }
+
+    /// Offers one tenant's bundle. On an error the tenant's last good bundle stays.
+    pub fn apply(&self, key: &TenantKey, files: Files) -> Result<Applied, ReloadError> {
+        self.update(|book, metrics| book.offer(key, files, metrics, Origin::Source))
+    }
+
+    /// Forgets one tenant: its clients are denied.
+    pub fn remove(&self, key: &TenantKey) {
+        self.update(|book, _| book.forget(key));
+    }
+
+    /// Says which tenants there are, after all of them were offered: the others are forgotten, and the store is ready.
+    pub fn complete(&self, present: &BTreeSet<TenantKey>) {
+        self.update(|book, _| {
+            book.retain(present);
+            book.complete();
+        });
+    }
+
+    /// Offers a complete list at once: [`Store::apply`] for each, then [`Store::complete`], under one swap.
+    ///
+    /// Returns the tenants whose offer was refused; they keep their last good bundle.
+    pub fn replace(&self, bundles: BTreeMap<TenantKey, Files>) -> Vec<(TenantKey, ReloadError)> {
+        let present = bundles.keys().cloned().collect();
+        self.update(|book, metrics| {
+            let offer = |(key, files)| Some((book.offer(&key, files, metrics, Origin::Source).err()?, key));
+            let refused: Vec<_> = bundles.into_iter().filter_map(offer).collect();
+            book.retain(&present);
+            book.complete();
+            refused.into_iter().map(|(error, key)| (key, error)).collect()
+        })
+    }
+
+    /// Counts and logs that a source could not read what it should have offered; the last good bundle stays.
+    pub fn refuse(&self, key: &TenantKey, error: &ReloadError) {
+        self.lock().refused(key, None, error, &self.metrics);
+    }
+
+    /// Whether questions are answered from bundles; until then all are denied.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.snapshot().index.is_some()
+    }
+
+    /// The shards of a tenant's last good bundle, so that a source need not fetch them again.
+    #[must_use]
+    pub fn shards(&self, key: &TenantKey) -> BTreeMap<Digest, Shard> {
+        self.lock().shards(key)
+    }
+
+    pub(crate) fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        // The book changes by whole bundles only; a panic while one was decoded left it as it was.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut Book, &Metrics) -> T) -> T {
+        let mut book = self.lock();
+        let result = change(&mut book, &self.metrics);
+        let now = self.clock.now();
+        if book.take_loaded() {
+            self.metrics.loaded(now);
+        }
+        if book.take_changed() {
+            let snapshot = Snapshot { index: book.index(), changed: Some(now) };
+            self.metrics.publish(&Loaded::of(&snapshot));
+            self.current.store(Arc::new(snapshot));
+        }
+        result
+    }
+}
+
+/// Where an offer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Kubernetes or a folder: it is written to the state folder.
+    Source,
+    /// The state folder itself.
+    State,
+}

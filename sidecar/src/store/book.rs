@@ -1,0 +1,167 @@
+//! The last good bundle of each tenant, and the rules by which an offer replaces it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mqtt_access_core::bundle::Digest;
+use mqtt_access_core::index::BrokerIndex;
+
+use super::offer::{Decoded, Files, ReloadError, Shard, decode, read_index};
+use super::{Applied, Origin};
+use crate::log_error::Chain;
+use crate::metrics::{Metrics, ReloadFailure};
+use crate::state::StateDir;
+use crate::tenant_key::TenantKey;
+
+/// Everything that sources change.
+pub(super) struct Book {
+    held: BTreeMap<TenantKey, Decoded>,
+    /// What was refused last, so that a source which retries does not repeat itself in the log.
+    complaints: BTreeMap<TenantKey, Complaint>,
+    /// Whether a list was ever complete, in this run or in the one that left the state folder.
+    complete: bool,
+    changed: bool,
+    loaded: bool,
+    state: Option<StateDir>,
+}
+
+type Complaint = (Option<Digest>, ReloadFailure);
+
+impl std::fmt::Debug for Book {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Book")
+            .field("held", &self.held.keys())
+            .field("complete", &self.complete)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Book {
+    pub(super) fn new(state: Option<StateDir>) -> Self {
+        Self {
+            held: BTreeMap::new(),
+            complaints: BTreeMap::new(),
+            complete: false,
+            changed: false,
+            loaded: false,
+            state,
+        }
+    }
+
+    pub(super) fn offer(
+        &mut self,
+        key: &TenantKey,
+        files: Files,
+        metrics: &Metrics,
+        origin: Origin,
+    ) -> Result<Applied, ReloadError> {
+        let digest = Digest::of(&files.index);
+        match self.judge(key, files) {
+            Err(error) => {
+                self.refused(key, Some(digest), &error, metrics);
+                Err(error)
+            }
+            Ok(None) => {
+                self.loaded = true;
+                Ok(Applied::Unchanged)
+            }
+            Ok(Some(decoded)) => {
+                self.accept(key, decoded, metrics, origin);
+                Ok(Applied::Changed)
+            }
+        }
+    }
+
+    /// `None` where the offer is what is in service already. (pure)
+    fn judge(&self, key: &TenantKey, files: Files) -> Result<Option<Decoded>, ReloadError> {
+        let held = self.held.get(key);
+        if held.is_some_and(|held| held.index == files.index) {
+            return Ok(None);
+        }
+        let file = read_index(key, &files.index)?;
+        // Another UID is another tenant of the same name: its revisions start anew.
+        if let Some(held) = held.filter(|held| held.tenant.tenant().uid == file.tenant.uid) {
+            let held = held.tenant.revision();
+            if file.revision < held {
+                return Err(ReloadError::RevisionBack { offered: file.revision, held });
+            }
+        }
+        decode(&file, files, held.map(|held| &held.shards)).map(Some)
+    }
+
+    fn accept(&mut self, key: &TenantKey, decoded: Decoded, metrics: &Metrics, origin: Origin) {
+        let (revision, devices) = (decoded.tenant.revision(), decoded.tenant.device_count());
+        tracing::info!(tenant = %key, revision, devices, "bundle loaded");
+        if origin == Origin::Source
+            && let Some(state) = &self.state
+            && let Err(error) = state.save(key, &decoded.index, &decoded.shards)
+        {
+            metrics.state_failed();
+            tracing::warn!(tenant = %key, error = %Chain(&error), "bundle not kept on disk; a restart needs the source");
+        }
+        self.complaints.remove(key);
+        self.held.insert(key.clone(), decoded);
+        (self.changed, self.loaded) = (true, true);
+    }
+
+    pub(super) fn refused(&mut self, key: &TenantKey, index: Option<Digest>, error: &ReloadError, metrics: &Metrics) {
+        metrics.reload_failed(error.kind());
+        let complaint = (index, error.kind());
+        if self.complaints.get(key) == Some(&complaint) {
+            return;
+        }
+        let revision = self.held.get(key).map(|held| held.tenant.revision());
+        let reason = error.kind().as_str();
+        tracing::error!(tenant = %key, in_service = revision, reason, error = %Chain(error), "bundle refused");
+        self.complaints.insert(key.clone(), complaint);
+    }
+
+    pub(super) fn forget(&mut self, key: &TenantKey) {
+        self.complaints.remove(key);
+        if self.held.remove(key).is_some() {
+            tracing::info!(tenant = %key, "bundle forgotten");
+            self.changed = true;
+        }
+        if let Some(state) = &self.state {
+            state.remove(key);
+        }
+    }
+
+    pub(super) fn retain(&mut self, present: &BTreeSet<TenantKey>) {
+        let saved = self.state.iter().flat_map(StateDir::tenants);
+        let known: BTreeSet<TenantKey> = self.held.keys().cloned().chain(saved).collect();
+        known.difference(present).for_each(|key| self.forget(key));
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.loaded = true;
+        if !self.complete {
+            self.complete = true;
+            self.changed = true;
+            tracing::info!(bundles = self.held.len(), "ready");
+        }
+        if let Some(state) = &self.state {
+            state.mark_complete();
+        }
+    }
+
+    pub(super) fn shards(&self, key: &TenantKey) -> BTreeMap<Digest, Shard> {
+        self.held.get(key).map(|held| held.shards.clone()).unwrap_or_default()
+    }
+
+    /// Whether requests should see something else than before; asked once per change.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed) && self.complete
+    }
+
+    /// Whether a source was read with success; asked once per change.
+    pub(super) fn take_loaded(&mut self) -> bool {
+        std::mem::take(&mut self.loaded)
+    }
+
+    /// What requests see; nothing until a list was complete.
+    pub(super) fn index(&self) -> Option<BrokerIndex> {
+        let tenants = self.held.values().map(|held| Arc::clone(&held.tenant));
+        self.complete.then(|| BrokerIndex::new(tenants))
+    }
+}

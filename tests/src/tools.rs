@@ -1,0 +1,38 @@
+//! Where the programs under test and the control plane's binaries are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The folder that `tests/setup where` names, asked once.
+static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup");
+    let answer = Command::new(&setup)
+        .arg("where")
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", setup.display()));
+    let complaint = String::from_utf8_lossy(&answer.stderr);
+    assert!(answer.status.success(), "{complaint}");
+    PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim())
+});
+
+/// One of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl`.
+#[must_use]
+pub fn control_plane(program: &str) -> PathBuf {
+    CONTROL_PLANE.join(program)
+}
+
+/// A binary of this workspace, such as `mqtt-access-operator`, built beforehand into the folder above the running test's.
+#[must_use]
+pub fn workspace(program: &str) -> PathBuf {
+    let test = env::current_exe().expect("name the running test");
+    let folder = test.ancestors().nth(2).expect("a test runs from target/<profile>/deps");
+    let found = folder.join(program);
+    assert!(
+        found.is_file(),
+        "{} is not built: run `make test`, or `cargo build --workspace --bins` first",
+        found.display()
+    );
+    found
+}

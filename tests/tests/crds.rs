@@ -1,0 +1,136 @@
+//! What the resources may hold: the committed CRDs, and one corpus of cases for the offline commands and a real API server.
+//!
+//! The corpus is `tests/data/crds/`; both must accept and refuse the same objects, for the same reason, and fill in the same
+//! defaults.
+
+mod crds {
+    pub(crate) mod api_server;
+    pub(crate) mod cases;
+    pub(crate) mod rules;
+}
+
+use std::path::{Path, PathBuf};
+
+use crds::api_server::ApiServer;
+use crds::cases::{Case, Expected, corpus};
+use crds::rules::{Rule, rules};
+use mqtt_access_operator::manifest::definitions::definitions;
+use mqtt_access_operator::manifest::validate::Definitions;
+use mqtt_access_operator::manifest::{self, Fault};
+use mqtt_access_tests::ControlPlane;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+#[test]
+fn the_committed_definitions_are_the_generated_ones() {
+    for definition in definitions().unwrap() {
+        let file = root().join("crds").join(&definition.file_name);
+        let committed = std::fs::read_to_string(&file).unwrap_or_default();
+        if std::env::var_os("UPDATE_CRDS").is_some() {
+            std::fs::write(&file, &definition.yaml).unwrap();
+        } else {
+            assert!(committed == definition.yaml, "{} is out of date: run this test with UPDATE_CRDS=1", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_case_ends_offline_as_it_says() {
+    let definitions = Definitions::new();
+    let failures: Vec<_> = corpus().iter().filter_map(|case| unexpected(case, &offline(&definitions, case))).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_rule_has_an_object_that_passes_and_one_that_is_refused() {
+    let definitions = Definitions::new();
+    let outcomes: Vec<_> = corpus().into_iter().map(|case| (offline(&definitions, &case), case)).collect();
+    for rule in rules() {
+        let refuses = |(outcome, case): &(Outcome, Case)| match outcome {
+            Err(faults) => case.kind == rule.kind && faults.iter().any(|fault| rule.gave(fault)),
+            Ok(_) => false,
+        };
+        let passes = |(outcome, case): &(Outcome, Case)| {
+            let updated = !rule.on_update || case.update.is_some();
+            outcome.as_ref().is_ok_and(|object| case.kind == rule.kind && updated && rule.applies_to(object))
+        };
+        assert!(outcomes.iter().any(refuses), "no case is refused by {rule:?}");
+        assert!(outcomes.iter().any(passes), "no case passes {rule:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_ends_at_the_api_server_as_offline() {
+    let control_plane = ControlPlane::start().await;
+    apply(&control_plane, "crds").await;
+    let server = ApiServer::new(control_plane.client().await).await;
+    let definitions = Definitions::new();
+    let mut failures = Vec::new();
+    for case in corpus() {
+        let outcome = server.outcome(&case).await;
+        failures.extend(unexpected(&case, &outcome.clone().map_err(|message| vec![Fault::new("", message)])));
+        if let (Ok(stored), Ok(offline)) = (outcome, offline(&definitions, &case)) {
+            let same = stored.get("spec") == offline.get("spec");
+            failures.extend((!same).then(|| format!("{}: {stored} is stored, {offline} expected", case.name)));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    apply(&control_plane, "examples").await;
+}
+
+#[test]
+fn the_examples_are_accepted_offline() {
+    let objects = manifest::read(&[root().join("examples")]).unwrap_or_else(|refused| panic!("{refused}"));
+    assert!(objects.tenants.len() >= 2 && objects.devices.len() >= 3 && objects.policies.len() >= 3, "{objects:?}");
+}
+
+/// The object with its defaults, or what is wrong with it.
+type Outcome = Result<Value, Vec<Fault>>;
+
+fn offline(definitions: &Definitions, case: &Case) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("case.json");
+    std::fs::write(&file, case.object.to_string()).unwrap();
+    if let Err(refused) = manifest::read(&[file]) {
+        return Err(refused.refusals().iter().map(|refusal| refusal.fault.clone()).collect());
+    }
+    let (object, old) = match &case.update {
+        Some(updated) => (updated.clone(), Some(&case.object)),
+        None => (case.object.clone(), None),
+    };
+    definitions.check(case.kind, object, old)
+}
+
+fn unexpected(case: &Case, outcome: &Outcome) -> Option<String> {
+    match (&case.expected, outcome) {
+        (Expected::Accepted, Ok(_)) => None,
+        (Expected::Refused(_), Ok(_)) => Some(format!("{:?} {}: is accepted", case.kind, case.name)),
+        (Expected::Accepted, Err(faults)) => Some(format!("{:?} {}: is refused: {faults:?}", case.kind, case.name)),
+        (Expected::Refused(message), Err(faults)) => {
+            let found = faults.iter().any(|fault| fault.to_string().contains(message));
+            (!found).then(|| format!("{:?} {}: `{message}` is not in {faults:?}", case.kind, case.name))
+        }
+    }
+}
+
+/// `kubectl apply` of a folder; a few times, because a namespace and what is in it are applied at once.
+async fn apply(control_plane: &ControlPlane, folder: &str) {
+    let folder = root().join(folder);
+    let args = ["apply", "-f", folder.to_str().unwrap()];
+    control_plane.kubectl(&args).await.unwrap_or_else(|error| panic!("{error}"));
+    if folder.ends_with("crds") {
+        let args = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+        control_plane.kubectl(&args).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+impl Rule {
+    /// Whether a fault comes from this rule.
+    fn gave(&self, fault: &Fault) -> bool {
+        fault.message == self.message && self.is_at(&fault.path)
+    }
+}

@@ -1,0 +1,75 @@
+//! The broker that other tests stand on, with a backend that allows one client everything except `forbidden`.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::extract::Form;
+use axum::{Router, routing::post};
+use mqtt_access_tests::RabbitMq;
+use mqtt_access_tests::mqtt::rumqttc::{ConnectReturnCode, QoS};
+use mqtt_access_tests::mqtt::{Client, Closed, ConnectRefused, Message, SubscribeRefused};
+use tokio::net::TcpListener;
+
+const SOON: Duration = Duration::from_secs(10);
+
+type Fields = BTreeMap<String, String>;
+
+async fn user(Form(fields): Form<Fields>) -> &'static str {
+    if fields["password"] == "right" { "allow" } else { "deny" }
+}
+
+async fn topic(Form(fields): Form<Fields>) -> &'static str {
+    if fields["routing_key"].starts_with("forbidden.") { "deny" } else { "allow" }
+}
+
+async fn backend() -> SocketAddr {
+    let routes = Router::new()
+        .route("/rabbitmq/user", post(user))
+        .route("/rabbitmq/vhost", post(async || "allow"))
+        .route("/rabbitmq/resource", post(async || "allow"))
+        .route("/rabbitmq/topic", post(topic));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_asks_the_backend_and_obeys_it() {
+    let start = Instant::now();
+    let broker = RabbitMq::start(backend().await).await;
+    eprintln!("broker ready after {:?}", start.elapsed());
+    let mqtt = broker.mqtt();
+    a_wrong_password_is_kept_out(mqtt).await;
+    an_allowed_message_flows(mqtt).await;
+    what_the_backend_denies_closes_the_connection(mqtt).await;
+    assert!(broker.log().contains("access to topic 'forbidden.x'"), "{}", broker.log());
+}
+
+async fn a_wrong_password_is_kept_out(mqtt: SocketAddr) {
+    let refused = Client::connect(mqtt, "device-1", "somebody", "wrong").await.unwrap_err();
+    assert_eq!(refused, ConnectRefused::Code(ConnectReturnCode::BadUserNamePassword));
+}
+
+async fn an_allowed_message_flows(mqtt: SocketAddr) {
+    let mut receiver = Client::connect(mqtt, "device-1", "somebody", "right").await.unwrap();
+    let mut sender = Client::connect(mqtt, "device-2", "somebody", "right").await.unwrap();
+    receiver.subscribe("open/#", QoS::AtLeastOnce).await.unwrap();
+    sender.publish("open/x", "hello").await.unwrap();
+    let message = Message { topic: "open/x".to_owned(), payload: "hello".to_owned(), retained: false };
+    assert_eq!(receiver.next_message(SOON).await, Some(message));
+    receiver.disconnect().await;
+}
+
+async fn what_the_backend_denies_closes_the_connection(mqtt: SocketAddr) {
+    let mut client = Client::connect(mqtt, "device-3", "somebody", "right").await.unwrap();
+    assert_eq!(client.subscribe("forbidden/x", QoS::AtLeastOnce).await, Err(SubscribeRefused::Closed));
+    let mut client = Client::connect(mqtt, "device-3", "somebody", "right").await.unwrap();
+    assert_eq!(client.publish("forbidden/x", "hello").await, Err(Closed));
+    let mut client = Client::connect(mqtt, "device-3", "somebody", "right").await.unwrap();
+    client.publish_with("forbidden/x", "hello", QoS::AtMostOnce, false).await.unwrap();
+    assert!(client.wait_closed(SOON).await);
+}
