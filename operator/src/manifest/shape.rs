@@ -29,7 +29,7 @@ pub(super) struct Verdict {
 }
 
 impl Shape {
-    /// Prepares an OpenAPI v3 schema. Fails only for a schema that is none.
+    /// Prepares an `OpenAPI` v3 schema. Fails only for a schema that is none.
     pub(super) fn new(schema: Value) -> Result<Self, String> {
         let closed = closed(&schema);
         let validator = jsonschema::options()

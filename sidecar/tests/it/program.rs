@@ -1,0 +1,146 @@
+//! The program itself: its refusals, its log and its end.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::fixture::{self, DEV1, DEV1_USERNAME, device_password};
+use crate::wire::{Reply, Wire, form, post};
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mqtt-access-sidecar"))
+}
+
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn write_bundle(folder: &Path, revision: u64, bundle: &mqtt_access_core::bundle::Bundle) {
+    let files = fixture::files(bundle, revision);
+    let folder = folder.join("shop.acme");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (digest, bytes) in &files.shards {
+        std::fs::write(folder.join(format!("shard-{digest}")), bytes.as_slice()).unwrap();
+    }
+    std::fs::write(folder.join("index.new"), &files.index).unwrap();
+    std::fs::rename(folder.join("index.new"), folder.join("index")).unwrap();
+}
+
+struct Running {
+    child: Child,
+    http: SocketAddr,
+}
+
+impl Running {
+    async fn start(folder: &Path, extra: &[&str]) -> Self {
+        let (http, admin) = (free_port(), free_port());
+        let child = program()
+            .args(["run", "--source", "dir", "--cause-header", "--path"])
+            .arg(folder)
+            .args(["--http", &http.to_string(), "--admin", &admin.to_string()])
+            .args(extra)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let running = Self { child, http };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while running.login("x").await.is_none_or(|reply| reply.cause() == "NotReady") {
+            assert!(Instant::now() < deadline, "the sidecar was not ready in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        running
+    }
+
+    async fn login(&self, password: &str) -> Option<Reply> {
+        if tokio::net::TcpStream::connect(self.http).await.is_err() {
+            return None;
+        }
+        let mut wire = Wire::open(self.http).await;
+        let body = form(&[("clientid", DEV1), ("username", DEV1_USERNAME), ("password", password)]);
+        wire.send(&post("/emqx/v5/authn", "application/x-www-form-urlencoded", body.as_bytes())).await;
+        wire.reply().await
+    }
+
+    async fn cause(&self) -> String {
+        self.login(&device_password("DC.1", DEV1)).await.map(|reply| reply.cause().to_owned()).unwrap_or_default()
+    }
+
+    async fn until(&self, cause: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.cause().await != cause {
+            assert!(Instant::now() < deadline, "no {cause} in time");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Sends SIGTERM and returns what it logged.
+    fn terminate(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{log}");
+        log
+    }
+}
+
+#[test]
+fn an_address_beyond_loopback_is_refused_with_advice() {
+    for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
+        let output = program().args(["run", "--source", "dir", "--path", "/x", "--http", address]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains("use a loopback address such as 127.0.0.1:8080"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_served_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let running = Running::start(folder.path(), &[]).await;
+    assert_eq!(running.cause().await, "ProofAccepted");
+
+    let mut disabled = fixture::acme();
+    disabled.devices[0].disabled = true;
+    write_bundle(folder.path(), 2, &disabled);
+    running.until("Disabled").await;
+
+    // A damaged index changes nothing; a deleted folder is a deleted tenant.
+    std::fs::write(folder.path().join("shop.acme/index"), b"nonsense").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(running.cause().await, "Disabled");
+    write_bundle(folder.path(), 3, &fixture::acme());
+    running.until("ProofAccepted").await;
+    std::fs::remove_dir_all(folder.path().join("shop.acme")).unwrap();
+    running.until("UnknownInstance").await;
+    let log = running.terminate();
+    assert_eq!(log.matches("bundle refused").count(), 1, "said once, however often it was tried: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_why_and_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let running = Running::start(folder.path(), &[]).await;
+    let password = device_password("DC.1", DEV1);
+    running.login("a-wrong-password").await;
+    running.login(&password).await;
+    let log = running.terminate();
+    let denials: Vec<serde_json::Value> = BufReader::new(log.as_bytes())
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).expect("a line of JSON"))
+        .filter(|line| line["fields"]["message"] == "denied" && line["fields"]["reason"] == "WrongProof")
+        .collect();
+    let fields = &denials[0]["fields"];
+    assert_eq!(fields["dialect"], "emqx_v5");
+    assert_eq!(fields["action"], "login");
+    assert_eq!(fields["client_id"], DEV1);
+    assert_eq!(fields["tenant"], "shop/acme");
+    assert_eq!(fields["revision"], 1);
+    for secret in ["a-wrong-password", password.as_str(), "secret of", DEV1_USERNAME, "mqa_ticket"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
