@@ -27,6 +27,7 @@ pub mod mqtt;
 pub mod ports;
 pub mod program;
 pub mod rabbitmq;
+pub mod reference;
 pub mod stalling_proxy;
 pub mod tools;
 pub mod wait;

@@ -1,7 +1,7 @@
 //! Bad input gets that broker's denial, and the next request is answered as if nothing had been.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use mqtt_access_sidecar::Clock;
@@ -231,15 +231,19 @@ async fn requests_in_one_write_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_panic_is_a_denial_and_the_next_request_is_answered() {
-    let panics = Clock::new(|| if std::thread::current().name() == Some("broken") { 0 } else { panic!("on purpose") });
-    // The store is filled on a thread where the clock works.
-    let server = Server::with_clock(panics, Arc::new(AtomicI64::new(START)), None, TIMEOUTS);
-    let server = std::thread::scope(|_| server).await;
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let clock = Clock::new(move || if is_broken.load(Relaxed) { panic!("on purpose") } else { START });
+    let server = Server::with_clock(clock, Arc::new(AtomicI64::new(START)), None, TIMEOUTS).await;
+    server.load_fixture();
+    broken.store(true, Relaxed);
     for (path, denial) in PATHS {
         let reply =
             server.form(path, &[("clientid", "a"), ("username", "b"), ("password", "c"), ("client_id", "a")]).await;
-        assert_eq!((reply.status, reply.body.as_str()), (200, denial));
+        assert_denied(&reply, denial, "InternalError", path);
     }
+    broken.store(false, Relaxed);
+    assert_unharmed(&server).await;
 }
 
 #[tokio::test]

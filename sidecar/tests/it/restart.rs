@@ -49,6 +49,7 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let state = tempfile::tempdir().unwrap();
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
+    assert!(serves(&server).await);
     let folder = state.path().join("shop.acme");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
@@ -63,7 +64,8 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let mut more: Bundle = fixture::acme();
     more.devices.push(extra);
     server.store.apply(&acme_key(), files(&more, 11)).unwrap();
-    let shards = files(&more, 11).shards.keys().map(|digest| format!("shard-{digest}"));
+    let offered = files(&more, 11);
+    let shards = offered.shards.keys().map(|digest| format!("shard-{digest}"));
     let expected: BTreeSet<String> = shards.chain(["index".to_owned()]).collect();
     assert_eq!(names(&folder), expected);
 
@@ -117,6 +119,7 @@ async fn a_full_disk_stops_no_login() {
     let state = tempfile::tempdir().unwrap();
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
+    assert!(serves(&server).await);
     std::fs::remove_file(state.path().join("logins")).unwrap();
     std::os::unix::fs::symlink("/dev/full", state.path().join("logins")).unwrap();
     let pairs = [("username", DEV1_USERNAME), ("password", &device_password("DC.1", DEV1)), ("client_id", DEV1)];

@@ -1,0 +1,47 @@
+# Thin: each name is one thing that people look for. Tests and demo do all their own set-up.
+
+CARGO ?= cargo
+CRATES = mqtt-access-crds mqtt-access-core mqtt-access-operator mqtt-access-sidecar mqtt-access-tests
+
+.PHONY: help demo test format lint crates bench crds install uninstall
+
+help:
+	@echo "make demo       compile examples/ and ask the running sidecar four questions"
+	@echo "make test       everything that CI runs"
+	@echo "make bench      figures: decisions, logins, a fleet of 10,000 devices"
+	@echo "make crds       write crds/*.yaml anew"
+	@echo "make install    apply the CRDs and the rights to the cluster of the current context"
+	@echo "make uninstall  remove them, and with them every tenant, device and policy"
+
+demo:
+	$(CARGO) build --locked --quiet --package mqtt-access-operator --bins --example demo
+	@target/debug/examples/demo
+
+test: format lint crates
+	tests/setup
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# Alone, so that no crate leans on a feature that only a neighbour asks for.
+crates:
+	for crate in $(CRATES); do $(CARGO) check --locked --quiet --package $$crate || exit 1; done
+
+bench:
+	tests/setup
+	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) bench --locked --workspace
+
+crds:
+	UPDATE_CRDS=1 $(CARGO) test --locked --quiet --package mqtt-access-tests --test crds
+
+install:
+	kubectl apply -f crds/ -f examples/cluster/
+
+uninstall:
+	kubectl delete --ignore-not-found -f examples/cluster/ -f crds/
