@@ -32,7 +32,8 @@ fn main() -> Outcome<()> {
 }
 
 fn ask(sidecar: &Standalone, device: &Device) -> Outcome<()> {
-    let login = |password: &str| json!({"clientid": device.client_id, "username": device.username, "password": password});
+    let login =
+        |password: &str| json!({"clientid": device.client_id, "username": device.username, "password": password});
     let good = sidecar.ask("A device logs in with its key", "/emqx/v5/authn", &login(&device.password))?;
     sidecar.ask("The same device with a wrong password", "/emqx/v5/authn", &login("d3Jvbmc="))?;
     let ticket = good.pointer("/client_attrs/mqa_ticket").and_then(Value::as_str).ok_or("the login gave no ticket")?;
@@ -90,9 +91,10 @@ impl Standalone {
         command.args(["standalone", "examples/", "--cause-header", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         let mut child = command.arg("--state-dir").arg(state).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or("the program has no output")?;
-        let address = BufReader::new(output).lines().map_while(Result::ok).find_map(|line| {
-            Some(line.strip_prefix("serving:")?.trim().trim_start_matches("http://").to_owned())
-        });
+        let address = BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.strip_prefix("serving:")?.trim().trim_start_matches("http://").to_owned()));
         match address {
             Some(address) => Ok(Self { child, address }),
             None => Err(format!("the program did not start: {}", child.wait()?).into()),

@@ -59,7 +59,7 @@ impl Owner<'_> {
 /// Why there is no randomness.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random bytes")]
-pub(crate) struct NoRandomness(#[source] getrandom::Error);
+pub struct NoRandomness(#[source] getrandom::Error);
 
 /// A new key: 256 bits from the operating system, as base64url text.
 pub(crate) fn generate() -> Result<Secret, NoRandomness> {

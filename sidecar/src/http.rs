@@ -103,7 +103,6 @@ async fn connection(stream: TcpStream, router: Router, timeouts: Timeouts, watch
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)
-        .pipeline_flush(true)
         .serve_connection(io, TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
         // Brokers and scanners hang up at any time. The error tells of the protocol, never of content.

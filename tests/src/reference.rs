@@ -98,9 +98,10 @@ impl<'w> World<'w> {
             }
             // "An invalid Deny topic denies everything to the clients its policy selects."
             Effect::Deny if entries.contains(&None) && is_listed(rule) => vec![Rendered::Everything],
-            Effect::Deny if concerns(rule, request, true) => {
-                entries.into_iter().map(|entry| entry.map_or(Rendered::Everything, |it| it.deny(client, dotted))).collect()
-            }
+            Effect::Deny if concerns(rule, request, true) => entries
+                .into_iter()
+                .map(|entry| entry.map_or(Rendered::Everything, |it| it.deny(client, dotted)))
+                .collect(),
             _ => Vec::new(),
         }
     }

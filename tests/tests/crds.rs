@@ -9,16 +9,18 @@ mod crds {
     pub(crate) mod rules;
 }
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crds::api_server::ApiServer;
 use crds::cases::{Case, Expected, corpus};
 use crds::rules::{Rule, rules};
+use mqtt_access_core::template::Topic;
 use mqtt_access_operator::manifest::definitions::definitions;
-use mqtt_access_operator::manifest::validate::Definitions;
+use mqtt_access_operator::manifest::validate::{Definitions, Kind};
 use mqtt_access_operator::manifest::{self, Fault};
 use mqtt_access_tests::ControlPlane;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -60,6 +62,41 @@ fn every_rule_has_an_object_that_passes_and_one_that_is_refused() {
         assert!(outcomes.iter().any(refuses), "no case is refused by {rule:?}");
         assert!(outcomes.iter().any(passes), "no case passes {rule:?}");
     }
+}
+
+/// What the schema lets through must be what the core can compile, and what it refuses must be refused for a reason.
+#[test]
+fn the_schema_and_the_core_know_the_same_topics() {
+    const PIECES: [&str; 16] = [
+        "a", "/", "+", "#", "$", "{", "}", "$$", "${$}", "${clientid}", "${username}", "${client_attrs.a-1}", "${client_attrs.",
+        "${b}", "eq ", "\u{7f}",
+    ];
+    let shorter = || std::iter::once("").chain(PIECES);
+    let topics: BTreeSet<String> =
+        shorter().flat_map(|a| shorter().flat_map(move |b| shorter().map(move |c| [a, b, c].concat()))).collect();
+    let topics: Vec<_> = topics.into_iter().collect();
+    let definitions = Definitions::new();
+    for topics in topics.chunks(32 * 64) {
+        let faulty = faulty_topics(&definitions, topics);
+        for (index, topic) in topics.iter().enumerate() {
+            let parsed = Topic::parse(topic);
+            assert_eq!(parsed.is_err(), faulty.contains(&(index / 32, index % 32)), "`{topic}`: the core says {parsed:?}");
+        }
+    }
+}
+
+/// Rule and position of every topic that the definition refuses.
+fn faulty_topics(definitions: &Definitions, topics: &[String]) -> BTreeSet<(usize, usize)> {
+    let rules = topics.chunks(32).map(|topics| json!({ "effect": "Deny", "actions": ["Publish"], "topics": topics }));
+    let spec = json!({ "tenantRef": { "name": "a" }, "subjects": [{ "everyone": true }], "rules": rules.collect::<Vec<_>>() });
+    let policy = json!({ "apiVersion": "mqttaccess.io/v1alpha1", "kind": "AclPolicy", "metadata": { "name": "a" }, "spec": spec });
+    let faults = definitions.check(Kind::AclPolicy, policy, None).err().unwrap_or_default();
+    let place = |fault: &Fault| {
+        let rest = fault.path.strip_prefix("spec.rules[")?.strip_suffix(']')?;
+        let (rule, topic) = rest.split_once("].topics[")?;
+        Some((rule.parse().ok()?, topic.parse().ok()?))
+    };
+    faults.iter().map(|fault| place(fault).unwrap_or_else(|| panic!("{fault}"))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +154,7 @@ fn unexpected(case: &Case, outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// `kubectl apply` of a folder; a few times, because a namespace and what is in it are applied at once.
+/// `kubectl apply` of a folder.
 async fn apply(control_plane: &ControlPlane, folder: &str) {
     let folder = root().join(folder);
     let args = ["apply", "-f", folder.to_str().unwrap()];

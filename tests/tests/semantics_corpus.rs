@@ -1,5 +1,7 @@
 //! Every sentence of SEMANTICS.md as data, against both engines; see tests/data/semantics/README.md.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is a failed test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::client::{Client, Grant, Mode};

@@ -1,6 +1,7 @@
 //! Bundles to bytes and back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -11,7 +12,7 @@ use super::{Bundle, Device, FORMAT_VERSION, Tenant};
 use crate::policy::{Policy, Topics};
 
 /// A bundle as files: one index, and shards named by their digests.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Encoded {
     /// Digest of the content, whatever its revision: equal means that nothing has to be written.
     pub digest: Digest,
@@ -92,6 +93,13 @@ pub fn encode(bundle: &Bundle) -> Result<Encoded, BundleError> {
         Content { tenant: bundle.tenant.clone(), shards: shards.iter().map(|(digest, _)| digest.clone()).collect() };
     let digest = Digest::of(json(&content, "the index")?.as_bytes());
     Ok(Encoded { digest, shards: shards.into_iter().collect(), content })
+}
+
+impl fmt::Debug for Encoded {
+    /// Without the bytes of the shards: they hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoded").field("digest", &self.digest).field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
 }
 
 impl Encoded {

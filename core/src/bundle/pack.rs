@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of records in a shard; a single record may be larger.
-pub(super) const SHARD_BYTES: usize = 256 * 1024;
+/// The most bytes of records in a shard, which with its first line stays within 256 KiB; a single record may be larger.
+const SHARD_BYTES: usize = 256 * 1024 - 128;
 
 const MAX_BITS: u32 = 16;
 

@@ -83,6 +83,10 @@ impl Context {
         look(self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
     }
 
+    fn forget(&self, key: &ObjectKey) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Waits until every cache has had its first complete list.
     pub(super) async fn ready(&self) {
         let mut complete = self.complete.subscribe();
@@ -120,22 +124,26 @@ fn backoff(failures: u32) -> Duration {
 
 async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, ReconcileError> {
     let standing = context.world(|world| world.standing(key));
+    if let Standing::Undecodable = standing {
+        // It cannot be read where it belongs: what is published stays, suspended.
+        publish::suspend(context, key).await?;
+        report::undecodable(context, key).await?;
+        return Ok(None);
+    }
     let broker = match &standing {
         Standing::Served(_, broker) => Some(broker.name.as_str()),
-        // It cannot be read where it belongs: what is published stays, suspended.
-        Standing::Undecodable => {
-            publish::suspend(context, key).await?;
-            report::undecodable(context, key).await?;
-            return Ok(None);
-        }
-        Standing::Absent | Standing::NotServed(..) => None,
+        _ => None,
     };
     retire::except(context, key, broker).await?;
     match standing {
-        Standing::Absent => report::orphans(context, key).await?,
-        Standing::NotServed(tenant, why) => report::not_served(context, key, &tenant, why).await?,
-        Standing::Undecodable => {}
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
+        Standing::Absent => {
+            context.forget(key);
+            report::orphans(context, key).await?;
+        }
+        Standing::Elsewhere(tenant) => report::elsewhere(context, &tenant).await?,
+        Standing::NotAdmitted(tenant) => report::not_admitted(context, key, &tenant).await?,
+        Standing::Undecodable => {}
     }
     Ok(None)
 }

@@ -193,7 +193,7 @@ impl Publisher<'_> {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.is_not_found() => {}
                 Err(error) => {
-                    tracing::warn!(shard = name, error = %crate::error_chain(&error), "cannot delete a shard")
+                    tracing::warn!(shard = name, error = %crate::error_chain(&error), "cannot delete a shard");
                 }
             }
         }

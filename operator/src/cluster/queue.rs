@@ -120,7 +120,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_earlier_request_overtakes_a_later_one() {
         let queue = Queue::default();
-        queue.push(key("a"), Duration::from_secs(600));
+        queue.push(key("a"), Duration::from_mins(10));
         queue.push(key("a"), Duration::ZERO);
         let soon = tokio::time::timeout(Duration::from_secs(1), queue.next()).await;
         assert_eq!(soon.ok(), Some(key("a")));

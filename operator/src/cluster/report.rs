@@ -142,22 +142,39 @@ pub(super) async fn failed(context: &Context, tenant: &Arc<MqttTenant>, error: &
     write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await
 }
 
-/// A tenant of a broker that this operator does not serve.
-pub(super) async fn not_served(
+/// A tenant of a broker that this operator does not know. Another operator may serve it: its word counts, so this one
+/// speaks only while nobody has said anything about this generation, and never to the tenant's devices and policies.
+pub(super) async fn elsewhere(context: &Context, tenant: &Stored<MqttTenant>) -> Result<(), ReportError> {
+    let status = tenant.decoded().and_then(|tenant| tenant.status.as_ref());
+    if status.and_then(|status| status.observed_generation) == tenant.meta().generation {
+        return Ok(());
+    }
+    write_tenant(
+        context,
+        tenant,
+        not_served(tenant, "no operator has said that it serves the broker `spec.broker` names"),
+    )
+    .await
+}
+
+/// A tenant whose namespace may not attach to the broker.
+pub(super) async fn not_admitted(
     context: &Context,
     key: &ObjectKey,
     tenant: &Stored<MqttTenant>,
-    why: &str,
 ) -> Result<(), ReportError> {
+    let why = "tenants of this namespace may not attach to that broker; ask the platform team";
+    write_tenant(context, tenant, not_served(tenant, why)).await?;
+    objects::homeless(context, key, &Homeless::not_served()).await
+}
+
+fn not_served(tenant: &Stored<MqttTenant>, why: &str) -> MqttTenantStatus {
     let conditions = vec![
         condition(tenant, TenantReady::NotServed, why.to_owned()),
         condition(tenant, TenantIsolated::NotServed, why.to_owned()),
         condition(tenant, TenantPublished::NotServed, why.to_owned()),
     ];
-    let desired =
-        MqttTenantStatus { observed_generation: tenant.meta().generation, conditions, ..MqttTenantStatus::default() };
-    write_tenant(context, tenant, desired).await?;
-    objects::homeless(context, key, &Homeless::not_served()).await
+    MqttTenantStatus { observed_generation: tenant.meta().generation, conditions, ..MqttTenantStatus::default() }
 }
 
 /// A tenant that does not decode.

@@ -57,8 +57,10 @@ pub(super) enum Standing {
     Absent,
     /// The object does not decode.
     Undecodable,
-    /// It names a broker that this operator does not serve, or may not attach to it.
-    NotServed(Arc<Stored<MqttTenant>>, &'static str),
+    /// It names a broker that this operator does not know; another operator may.
+    Elsewhere(Arc<Stored<MqttTenant>>),
+    /// Its namespace may not attach tenants to the broker.
+    NotAdmitted(Arc<Stored<MqttTenant>>),
     /// It belongs to this broker.
     Served(Arc<MqttTenant>, Broker),
 }
@@ -125,17 +127,9 @@ impl World {
             return Standing::Absent;
         }
         let Ok(tenant) = stored.as_result() else { return Standing::Undecodable };
-        let Some(broker) = self.config.broker(&tenant.spec.broker) else {
-            return Standing::NotServed(
-                stored,
-                "`spec.broker` names no broker of this operator; use one of its configuration",
-            );
-        };
+        let Some(broker) = self.config.broker(&tenant.spec.broker) else { return Standing::Elsewhere(stored) };
         if !self.admits(broker, &key.namespace) {
-            return Standing::NotServed(
-                stored,
-                "tenants of this namespace may not attach to that broker; ask the platform team",
-            );
+            return Standing::NotAdmitted(stored);
         }
         Standing::Served(Arc::new(tenant.clone()), broker.clone())
     }

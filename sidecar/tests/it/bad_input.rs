@@ -236,6 +236,7 @@ async fn a_panic_is_a_denial_and_the_next_request_is_answered() {
     let clock = Clock::new(move || if is_broken.load(Relaxed) { panic!("on purpose") } else { START });
     let server = Server::with_clock(clock, Arc::new(AtomicI64::new(START)), None, TIMEOUTS).await;
     server.load_fixture();
+    assert_unharmed(&server).await;
     broken.store(true, Relaxed);
     for (path, denial) in PATHS {
         let reply =

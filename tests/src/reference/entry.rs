@@ -38,7 +38,9 @@ pub(super) enum Rendered {
 enum Level {
     Text(String),
     /// A value is unusable. Whether one of them contains `/`, or the broker reads several levels here.
-    Unusable { below: bool },
+    Unusable {
+        below: bool,
+    },
 }
 
 impl Entry {

@@ -55,13 +55,11 @@ fn selected(selector: &Selector, labels: &BTreeMap<String, String>) -> bool {
     }
     let equal = match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
     equal
-        && match_expressions.iter().all(|requirement| {
-            match (requirement.operator, labels.get(&requirement.key)) {
-                (Operator::In, Some(value)) => requirement.values.contains(value),
-                (Operator::NotIn, Some(value)) => !requirement.values.contains(value),
-                (Operator::In | Operator::Exists, None) | (Operator::DoesNotExist, Some(_)) => false,
-                (Operator::NotIn | Operator::DoesNotExist, None) | (Operator::Exists, Some(_)) => true,
-            }
+        && match_expressions.iter().all(|requirement| match (requirement.operator, labels.get(&requirement.key)) {
+            (Operator::In, Some(value)) => requirement.values.contains(value),
+            (Operator::NotIn, Some(value)) => !requirement.values.contains(value),
+            (Operator::In | Operator::Exists, None) | (Operator::DoesNotExist, Some(_)) => false,
+            (Operator::NotIn | Operator::DoesNotExist, None) | (Operator::Exists, Some(_)) => true,
         })
 }
 

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::client::{Client, Grant, Map, Mode};
-use mqtt_access_core::policy::{
-    Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics,
-};
+use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::{Notation, Request, Target};
 use mqtt_access_tests::reference::World;
@@ -131,8 +129,12 @@ pub(crate) fn split(policies: &[Policy], cuts: &[Index]) -> Vec<Policy> {
 pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
     let names = subsequence(vec!["p", "q", "r"], 1..=3).prop_shuffle();
     let policies = names.prop_flat_map(|names| names.into_iter().map(policy).collect::<Vec<_>>());
-    (policies, space(), client(), vec(asked(), 1..8))
-        .prop_map(|(policies, space, client, asked)| Scenario { policies, space, client, asked })
+    (policies, space(), client(), vec(asked(), 1..8)).prop_map(|(policies, space, client, asked)| Scenario {
+        policies,
+        space,
+        client,
+        asked,
+    })
 }
 
 fn space() -> impl Strategy<Value = Vec<String>> {
@@ -152,9 +154,8 @@ fn policy(name: &'static str) -> impl Strategy<Value = Policy> {
 fn rule() -> impl Strategy<Value = Rule> {
     let effect = prop_oneof![3 => Just(Effect::Allow), 1 => Just(Effect::Deny)];
     let qos = weighted(0.15, btree_set(qos(), 0..3));
-    (effect, actions(), topics(), qos, weighted(0.15, any::<bool>())).prop_map(
-        |(effect, actions, topics, qos, retain)| Rule { index: 0, effect, actions, topics, qos, retain },
-    )
+    (effect, actions(), topics(), qos, weighted(0.15, any::<bool>()))
+        .prop_map(|(effect, actions, topics, qos, retain)| Rule { index: 0, effect, actions, topics, qos, retain })
 }
 
 fn actions() -> impl Strategy<Value = BTreeSet<Action>> {
@@ -235,7 +236,8 @@ fn variable_level() -> impl Strategy<Value = &'static str> {
 
 /// Mostly values that occur as levels, sometimes one that no template may use.
 fn value() -> impl Strategy<Value = String> {
-    let unusable = select(vec!["", "a/b", "/", "+", "a+", "#", "${", "a${clientid}", "\u{7}", "a\u{85}", "$x", "a.b", "*"]);
+    let unusable =
+        select(vec!["", "a/b", "/", "+", "a+", "#", "${", "a${clientid}", "\u{7}", "a\u{85}", "$x", "a.b", "*"]);
     prop_oneof![6 => select(vec!["a", "a", "b", "x"]), 2 => unusable].prop_map(str::to_owned)
 }
 
@@ -269,7 +271,8 @@ fn weighted_bool(probability: f64) -> impl Strategy<Value = bool> {
 }
 
 fn attribute_name() -> impl Strategy<Value = String> {
-    select(vec!["site", "site", "device_id", "client_id", "group_id", "tenant_id", "mqa_ticket"]).prop_map(str::to_owned)
+    select(vec!["site", "site", "device_id", "client_id", "group_id", "tenant_id", "mqa_ticket"])
+        .prop_map(str::to_owned)
 }
 
 fn key_name() -> impl Strategy<Value = String> {
@@ -286,8 +289,7 @@ fn label_key() -> impl Strategy<Value = String> {
 
 fn grant() -> impl Strategy<Value = Grant> {
     let filter = prop_oneof![1 => Just("#".to_owned()), 1 => filter()];
-    (filter, any::<bool>(), any::<bool>())
-        .prop_map(|(filter, publish, subscribe)| Grant { filter, publish, subscribe })
+    (filter, any::<bool>(), any::<bool>()).prop_map(|(filter, publish, subscribe)| Grant { filter, publish, subscribe })
 }
 
 fn subject() -> impl Strategy<Value = Subject> {

@@ -44,10 +44,12 @@ fn judge(tenants: &[Tenant]) -> Vec<Outcome> {
 }
 
 fn tenants() -> impl Strategy<Value = Vec<Tenant>> {
-    vec((0..3_i64, proptest::option::of(claims()), proptest::option::weighted(0.8, claims())), 1..5).prop_map(|tenants| {
-        let named = (b'a'..).map(|letter| char::from(letter).to_string()).zip(tenants);
-        named.map(|(name, (created, published, wanted))| Tenant { name, created, published, wanted }).collect()
-    })
+    vec((0..3_i64, proptest::option::of(claims()), proptest::option::weighted(0.8, claims())), 1..5).prop_map(
+        |tenants| {
+            let named = (b'a'..).map(|letter| char::from(letter).to_string()).zip(tenants);
+            named.map(|(name, (created, published, wanted))| Tenant { name, created, published, wanted }).collect()
+        },
+    )
 }
 
 fn claims() -> impl Strategy<Value = Claims> {

@@ -2,6 +2,8 @@
 //!
 //! `PROPTEST_CASES=20000 cargo test -p mqtt-access-tests --test semantics_properties` looks longer.
 
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
 mod arbitrary;
 mod claims;
 mod decisions;

@@ -42,13 +42,12 @@ impl Finder<'_> {
     /// The key that the published bundle holds for an owner.
     pub(super) async fn held(&self, wanted: &Wanted) -> Result<Option<Secret>, KeyError> {
         let known = self.context.memory(self.tenant, |memory| memory.held.clone());
-        let held = match known {
-            Some(held) => held,
-            None => {
-                let held = Arc::new(self.read_held().await?);
-                self.context.memory(self.tenant, |memory| memory.held = Some(Arc::clone(&held)));
-                held
-            }
+        let held = if let Some(held) = known {
+            held
+        } else {
+            let held = Arc::new(self.read_held().await?);
+            self.context.memory(self.tenant, |memory| memory.held = Some(Arc::clone(&held)));
+            held
         };
         Ok(held.secret(wanted).cloned())
     }
