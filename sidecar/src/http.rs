@@ -23,6 +23,9 @@ use canned::Canned;
 
 /// Connections at one time. EMQX opens 8 per node, RabbitMQ a few dozen.
 const MAX_CONNECTIONS: usize = 4096;
+/// More than any MQTT client can bring about: three fields of 65,535 bytes, each written as `%XX`. A head within it is read
+/// to its end before it is refused; hanging up in the middle could lose the denial.
+const MAX_HEAD_BYTES: usize = 1024 * 1024;
 /// How long a shutdown waits for answers that are being written.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A rest after an error of `accept`, which is mostly one of too many open files.
@@ -103,6 +106,7 @@ async fn connection(stream: TcpStream, router: Router, timeouts: Timeouts, watch
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(io, TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
         // Brokers and scanners hang up at any time. The error tells of the protocol, never of content.

@@ -21,6 +21,7 @@
 )]
 
 pub mod control_plane;
+pub mod first_light;
 pub mod http;
 pub mod kubectl;
 pub mod mqtt;

@@ -98,7 +98,10 @@ pub fn encode(bundle: &Bundle) -> Result<Encoded, BundleError> {
 impl fmt::Debug for Encoded {
     /// Without the bytes of the shards: they hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoded").field("digest", &self.digest).field("shards", &self.shards.len()).finish_non_exhaustive()
+        f.debug_struct("Encoded")
+            .field("digest", &self.digest)
+            .field("shards", &self.shards.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -153,13 +153,13 @@ impl Trie {
                 fresh
             }),
             TemplateLevel::Plus | TemplateLevel::Hash => *node.plus.get_or_insert(fresh),
-            TemplateLevel::Variable(parts) => match node.variable.iter().find(|(known, _)| known == parts) {
-                Some((_, child)) => *child,
-                None => {
+            TemplateLevel::Variable(parts) => {
+                let known = node.variable.iter().find(|(known, _)| known == parts).map(|(_, child)| *child);
+                known.unwrap_or_else(|| {
                     node.variable.push((parts.clone(), fresh));
                     fresh
-                }
-            },
+                })
+            }
         };
         if child == fresh {
             self.nodes.push(Node::default());

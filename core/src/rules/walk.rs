@@ -55,8 +55,28 @@ impl Trie {
     /// The first rule, in the order of causes, with a topic that is sought.
     pub(super) fn first(&self, walk: &Walk<'_>, asked: Asked<'_>) -> Option<u32> {
         let mut search = Search { trie: self, walk, asked, found: None };
-        search.descend(Self::ROOT, asked.filter().levels(), true);
+        search.descend(Self::ROOT, Rest::of(asked.filter()), true);
         search.found
+    }
+}
+
+/// The levels of what is asked that are still to be compared.
+#[derive(Clone, Copy)]
+struct Rest<'a>(Option<&'a str>);
+
+impl<'a> Rest<'a> {
+    fn of(filter: Filter<'a>) -> Self {
+        Self(Some(filter.as_str()))
+    }
+
+    fn is_empty(self) -> bool {
+        self.0.is_none()
+    }
+
+    fn split(self) -> (Option<Level<'a>>, Self) {
+        let Some(text) = self.0 else { return (None, self) };
+        let (level, rest) = text.split_once('/').map_or((text, None), |(level, rest)| (level, Some(rest)));
+        (Some(Level::of(level)), Self(rest))
     }
 }
 
@@ -68,13 +88,13 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn descend(&mut self, at: NodeId, levels: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+    fn descend(&mut self, at: NodeId, levels: Rest<'a>, first: bool) {
         let trie = self.trie;
         let Some(node) = trie.node(at) else { return };
-        let mut rest = levels.clone();
-        let next = rest.next();
+        let (next, rest) = levels.split();
         self.ambiguous(node, first);
-        if !(first && next.is_some_and(|level| self.escapes(level))) {
+        // A leading wildcard of the trie does not reach a level with `$`.
+        if !(first && next.is_some_and(Level::is_dollar)) {
             self.collect(&node.hash);
         }
         match next {
@@ -83,11 +103,6 @@ impl<'a> Search<'a> {
             Some(Level::Plus) => self.plus(node, rest, first),
             Some(Level::Hash) => self.hash(node, first),
         }
-    }
-
-    /// Whether a leading wildcard of the trie does not reach this level.
-    fn escapes(&self, level: Level<'_>) -> bool {
-        level.is_dollar()
     }
 
     /// Deny topics that cannot be read for this client grow, whatever is asked: a variable that ends its topic becomes
@@ -113,40 +128,40 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn literal(&mut self, node: &'a Node, text: &'a str, rest: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+    fn literal(&mut self, node: &'a Node, text: &'a str, rest: Rest<'a>, first: bool) {
         if let Some(child) = node.literal.get(text) {
-            self.descend(*child, rest.clone(), false);
+            self.descend(*child, rest, false);
         }
         if let Some(child) = node.plus.filter(|_| !(first && text.starts_with('$'))) {
-            self.descend(child, rest.clone(), false);
+            self.descend(child, rest, false);
         }
         for (parts, child) in &node.variable {
             let client = self.walk.client;
             match render::compare(parts, self.position(first), text, |variable| client.variable(variable)) {
-                Rendered::Equal => self.descend(*child, rest.clone(), false),
-                Rendered::Unusable(_) if self.walk.effect == Effect::Deny => self.descend(*child, rest.clone(), false),
+                Rendered::Equal => self.descend(*child, rest, false),
+                Rendered::Unusable(_) if self.walk.effect == Effect::Deny => self.descend(*child, rest, false),
                 Rendered::Different | Rendered::Unusable(_) => {}
             }
         }
     }
 
-    fn plus(&mut self, node: &'a Node, rest: impl Iterator<Item = Level<'a>> + Clone, first: bool) {
+    fn plus(&mut self, node: &'a Node, rest: Rest<'a>, first: bool) {
         if let Some(child) = node.plus {
-            self.descend(child, rest.clone(), false);
+            self.descend(child, rest, false);
         }
         if matches!(self.asked, Asked::Covered(_)) {
             return;
         }
         // A lone `+` does not reach the empty level: there is no empty name.
-        let lone = first && rest.clone().next().is_none();
+        let lone = first && rest.is_empty();
         for (text, child) in &node.literal {
             if self.wildcard_reaches(text, first) && !(lone && text.is_empty()) {
-                self.descend(*child, rest.clone(), false);
+                self.descend(*child, rest, false);
             }
         }
         for (parts, child) in &node.variable {
             if self.wildcard_reaches_variable(parts, first) {
-                self.descend(*child, rest.clone(), false);
+                self.descend(*child, rest, false);
             }
         }
     }
