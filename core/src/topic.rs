@@ -96,11 +96,13 @@ impl<'a> Filter<'a> {
     }
 
     /// Its levels from left to right; those of `/#` are given as `/+/#`.
-    ///
-    /// No name is empty, so nothing matches the parent of `/#`, and the two match the same names.
     pub fn levels(self) -> impl Iterator<Item = Level<'a>> + Clone {
-        let text = if self.0 == "/#" { "/+/#" } else { self.0 };
-        text.split('/').map(Level::of)
+        self.canonical().split('/').map(Level::of)
+    }
+
+    /// The text to compare by. No name is empty, so nothing matches the parent of `/#`: it is the same as `/+/#`.
+    pub(crate) fn canonical(self) -> &'a str {
+        if self.0 == "/#" { "/+/#" } else { self.0 }
     }
 
     /// Whether the filter matches the name, by the rules of MQTT.

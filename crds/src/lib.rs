@@ -28,9 +28,7 @@ pub use acl_policy::{
 pub use common::{SecretRef, TenantRef};
 pub use condition::{Condition, ConditionReason, ConditionStatus};
 pub use definitions::{CATEGORY, GROUP, VERSION, all};
-pub use device_credential::{
-    DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism,
-};
+pub use device_credential::{DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism};
 pub use stored::{Stored, Undecodable};
 pub use tenant::{
     AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, MqttTenant, MqttTenantSpec,

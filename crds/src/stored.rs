@@ -124,3 +124,52 @@ impl<K: Resource> Resource for Stored<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectList;
+    use serde_json::json;
+
+    use super::*;
+    use crate::DeviceCredential;
+
+    fn list() -> ObjectList<Stored<DeviceCredential>> {
+        let good = json!({ "tenantRef": { "name": "acme" }, "clientId": "dev1" });
+        let newer = json!({ "tenantRef": { "name": "acme" }, "clientId": "dev2", "mechanisms": ["Quantum"] });
+        let broken = json!("nonsense");
+        let item = |name: &str, spec: &Value| json!({ "apiVersion": "mqttaccess.io/v1alpha1", "kind": "DeviceCredential", "metadata": { "name": name }, "spec": spec });
+        let items = [item("good", &good), item("newer", &newer), item("broken", &broken)];
+        serde_json::from_value(json!({
+            "apiVersion": "mqttaccess.io/v1alpha1",
+            "kind": "DeviceCredentialList",
+            "metadata": { "resourceVersion": "7" },
+            "items": items,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn one_object_that_does_not_decode_does_not_hide_the_others() {
+        let names: Vec<_> =
+            list().items.iter().map(|object| (object.meta().name.clone(), object.decoded().is_some())).collect();
+        let name = |name: &str| Some(name.to_owned());
+        assert_eq!(names, [(name("good"), true), (name("newer"), false), (name("broken"), false)]);
+    }
+
+    #[test]
+    fn what_is_left_tells_the_tenant_and_the_client_id() {
+        let list = list();
+        let newer = list.items[1].as_result().unwrap_err();
+        assert_eq!(newer.spec_str(&["tenantRef", "name"]), Some("acme"));
+        assert_eq!(newer.spec_str(&["clientId"]), Some("dev2"));
+        assert!(newer.error.contains("Quantum"), "{}", newer.error);
+        let broken = list.items[2].as_result().unwrap_err();
+        assert_eq!(broken.spec_str(&["clientId"]), None);
+    }
+
+    #[test]
+    fn even_an_object_without_metadata_is_kept() {
+        let object: Stored<DeviceCredential> = serde_json::from_value(json!({ "spec": 1 })).unwrap();
+        assert_eq!(object.meta().name, None);
+    }
+}

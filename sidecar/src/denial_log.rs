@@ -7,6 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::verdict::Cause;
 
 use crate::dialect::{Dialect, Judgement};
@@ -67,7 +68,7 @@ impl DenialLog {
             client_id = client_id.map(escape),
             topic = topic.map(escape),
             tenant = tenant.map(|tenant| format!("{}/{}", tenant.tenant().namespace, tenant.tenant().name)),
-            revision = tenant.map(|tenant| tenant.revision()),
+            revision = tenant.map(TenantIndex::revision),
             suppressed,
             "denied"
         );

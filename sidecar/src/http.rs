@@ -43,7 +43,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     /// 60 s and 3 s: brokers keep idle connections, and give up on an answer after 5 s (EMQX) or 15 s (RabbitMQ).
     fn default() -> Self {
-        Self { head: Duration::from_secs(60), body: Duration::from_secs(3) }
+        Self { head: Duration::from_mins(1), body: Duration::from_secs(3) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::verdict::{Cause, Reason};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
 use prometheus_client::metrics::counter::Counter;
@@ -143,8 +144,8 @@ impl Loaded {
         Self {
             bundles: number(index.tenants().count()),
             conflicting: number(index.conflicting().count()),
-            devices: number(index.tenants().map(|tenant| tenant.device_count()).sum()),
-            newest_revision: index.tenants().map(|tenant| tenant.revision()).max().unwrap_or_default(),
+            devices: number(index.tenants().map(TenantIndex::device_count).sum()),
+            newest_revision: index.tenants().map(TenantIndex::revision).max().unwrap_or_default(),
         }
     }
 }

@@ -28,7 +28,6 @@ pub struct Options {
 /// Everything that brokers ask, without a socket: for tests, and for whoever brings a server of their own.
 ///
 /// Only [`serve`] also turns the HTTP library's own answers (to heads it cannot take) into denials.
-#[must_use]
 pub fn router(store: Arc<Store>, options: &Options) -> Router {
     let Options { cause_header, state_dir, timeouts } = options;
     let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
@@ -37,7 +36,6 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
 }
 
 /// `/livez`, `/readyz` and `/metrics`, without a socket.
-#[must_use]
 pub fn admin_router(store: Arc<Store>) -> Router {
     admin::router(store)
 }

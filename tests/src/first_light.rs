@@ -16,6 +16,7 @@ mod parts;
 mod secrets;
 mod session;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ pub struct FirstLight {
     state: TempDir,
     /// What `/metrics` said before each end of a sidecar.
     metrics: Vec<String>,
+    /// Every password that a client presented.
+    pub passwords: BTreeSet<String>,
 }
 
 impl FirstLight {
@@ -83,6 +86,7 @@ impl FirstLight {
             admin,
             state: TempDir::with_prefix("mqtt-access-state-").expect("create a state folder"),
             metrics: Vec::new(),
+            passwords: BTreeSet::new(),
         };
         light.start_sidecar().await;
         light
@@ -158,6 +162,11 @@ impl FirstLight {
         value.unwrap_or("0").to_owned()
     }
 
+    /// Ends the run: panics with every expectation that failed.
+    pub fn conclude(self) {
+        self.check.conclude();
+    }
+
     async fn scrape(&self) -> String {
         http::get(self.admin, "/metrics").await.map(|reply| reply.body).unwrap_or_default()
     }
@@ -165,7 +174,7 @@ impl FirstLight {
     /// What the operator, the sidecar and its metrics have told in the whole run, with a name for each.
     pub async fn everything_told(&self) -> Vec<(String, String)> {
         let programs = self.ended.iter().chain(&self.operator).chain(&self.sidecar);
-        let logs = programs.map(|program| (format!("{program:?}"), program.stdout() + &program.stderr()));
+        let logs = programs.map(|program| (format!("process {}", program.id()), program.stdout() + &program.stderr()));
         let metrics = self.metrics.iter().cloned().chain([self.scrape().await]);
         logs.chain(metrics.map(|text| ("/metrics".to_owned(), text))).collect()
     }

@@ -25,6 +25,7 @@ pub mod first_light;
 pub mod http;
 pub mod kubectl;
 pub mod mqtt;
+pub mod operator_fixture;
 pub mod ports;
 pub mod program;
 pub mod rabbitmq;

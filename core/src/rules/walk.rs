@@ -66,7 +66,7 @@ struct Rest<'a>(Option<&'a str>);
 
 impl<'a> Rest<'a> {
     fn of(filter: Filter<'a>) -> Self {
-        Self(Some(filter.as_str()))
+        Self(Some(filter.canonical()))
     }
 
     fn is_empty(self) -> bool {

@@ -69,7 +69,7 @@ fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
     fields.required("vhost")?;
     let client_id = fields.required("client_id")?;
     let judged = recognize(fields, client_id, view, BrokerIndex::recognize)?;
-    Ok(judgement(About::Resource, client_id, None, judged))
+    Ok(judgement(About::Resource, client_id, None, &judged))
 }
 
 fn resource<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -85,7 +85,7 @@ fn resource<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Mal
     if !own && judged.verdict.is_allow() {
         judged.verdict = Verdict::deny(Reason::NotGranted);
     }
-    Ok(judgement(About::Resource, client_id, None, judged))
+    Ok(judgement(About::Resource, client_id, None, &judged))
 }
 
 /// Exactly one suffix belongs to the queue: that of client `a` has no business with client `aqos0`.
@@ -111,7 +111,7 @@ fn topic<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
     if resource != ("topic", EXCHANGE) {
         judged.verdict = Verdict::deny(Reason::NotGranted);
     }
-    Ok(judgement(about, client_id, Some(routing_key), judged))
+    Ok(judgement(about, client_id, Some(routing_key), &judged))
 }
 
 /// Finds the ticket of the client's login and asks with it.
@@ -126,8 +126,8 @@ fn recognize<'a>(
     Ok(ask(view.index, Session { ticket: &ticket, client_id }, view.now))
 }
 
-fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: Judged<'a>) -> Judgement<'a> {
-    let Judged { verdict, tenant } = judged;
+fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: &Judged<'a>) -> Judgement<'a> {
+    let Judged { verdict, tenant } = *judged;
     Judgement { about, client_id: Some(client_id), topic, tenant, outcome: Outcome::Verdict(verdict) }
 }
 

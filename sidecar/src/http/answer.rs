@@ -29,7 +29,7 @@ pub(super) async fn answer(State(service): State<Arc<Service>>, request: Request
     };
     let work = async {
         let fields = tokio::time::timeout(service.timeouts.body, read(request)).await;
-        respond(&service, dialect, endpoint, fields.unwrap_or(Err(Malformed)))
+        respond(&service, dialect, endpoint, &fields.unwrap_or(Err(Malformed)))
     };
     // A panic is a bug, but never an answer that this broker could take for an allow.
     let response = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
@@ -70,9 +70,9 @@ async fn read_body(body: Body) -> Result<Vec<u8>, Malformed> {
     if length > MAX_BODY_BYTES { Err(Malformed) } else { Ok(bytes) }
 }
 
-fn respond(service: &Service, dialect: Dialect, endpoint: &str, fields: Result<Fields, Malformed>) -> Response<Body> {
+fn respond(service: &Service, dialect: Dialect, endpoint: &str, fields: &Result<Fields, Malformed>) -> Response<Body> {
     let snapshot = service.store.snapshot();
-    let judgement = match (&fields, &snapshot.index) {
+    let judgement = match (fields, &snapshot.index) {
         (Err(Malformed), _) => Judgement::refuse(dialect.about(endpoint), Reason::Malformed),
         (Ok(_), None) => Judgement::refuse(dialect.about(endpoint), Reason::NotReady),
         (Ok(fields), Some(index)) => {

@@ -155,7 +155,7 @@ async fn methods_and_paths_that_nobody_serves() {
 async fn heads_that_the_library_refuses_are_denials_too() {
     let server = Server::start().await;
     let long = "a".repeat(70_000);
-    let headers: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
+    let headers = "x: y\r\n".repeat(200);
     for (path, denial) in PATHS {
         let reply = server.raw(&bare("GET", &format!("{path}?topic={long}"))).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, denial), "long query to {path}");

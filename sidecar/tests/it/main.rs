@@ -1,5 +1,14 @@
 //! The sidecar as a broker sees it: real sockets, bundles made with core's own types, and the reason beside each verdict.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::large_futures,
+    reason = "a panic is a failed test, and a large future a slow one at worst"
+)]
+
 mod bad_input;
 mod emqx;
 mod fixture;

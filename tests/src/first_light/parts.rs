@@ -58,6 +58,12 @@ impl FirstLight {
         Program::start(SIDECAR, &args, &[("KUBECONFIG", &kubeconfig), ("RUST_LOG", LOG)])
     }
 
+    /// SIGKILL for a program whose words are to be kept.
+    pub fn retire(&mut self, program: Program) {
+        program.kill();
+        self.ended.push(program);
+    }
+
     /// The sidecar that runs.
     #[must_use]
     pub fn sidecar(&self) -> &Program {

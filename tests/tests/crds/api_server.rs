@@ -30,7 +30,8 @@ impl ApiServer {
         let Some(update) = &case.update else {
             return self.send(Method::POST, &path(case.kind, ""), "dryRun=All&", &case.object).await;
         };
-        let stored = self.send(Method::POST, &path(case.kind, ""), "", &case.object).await.expect("the object is accepted");
+        let stored =
+            self.send(Method::POST, &path(case.kind, ""), "", &case.object).await.expect("the object is accepted");
         let name = stored["metadata"]["name"].as_str().unwrap();
         let mut update = update.clone();
         update["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();

@@ -81,6 +81,8 @@ fn reaches(value: &Value, path: &[Step]) -> bool {
         [] => true,
         [Step::Field(name), rest @ ..] => value.get(name).is_some_and(|value| reaches(value, rest)),
         [Step::Item, rest @ ..] => value.as_array().is_some_and(|items| items.iter().any(|item| reaches(item, rest))),
-        [Step::Entry, rest @ ..] => value.as_object().is_some_and(|fields| fields.values().any(|value| reaches(value, rest))),
+        [Step::Entry, rest @ ..] => {
+            value.as_object().is_some_and(|fields| fields.values().any(|value| reaches(value, rest)))
+        }
     }
 }
