@@ -79,14 +79,31 @@ struct MetadataOnly {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = Value::deserialize(deserializer)?;
-        let error = match K::deserialize(&value) {
+        let error = match decode(&value) {
             Ok(object) => return Ok(Self::Decoded(Box::new(object))),
-            Err(error) => error.to_string(),
+            Err(error) => error,
         };
         let spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
         let status = value.get_mut("status").map(Value::take).unwrap_or_default();
         let MetadataOnly { metadata } = serde_json::from_value(value).map_err(D::Error::custom)?;
         Ok(Self::Undecodable(Box::new(Undecodable { metadata, spec, status, error })))
+    }
+}
+
+/// Decodes an object all of whose spec is understood. A field that is ignored could be one that narrows an Allow, written
+/// under newer CRDs.
+fn decode<K: DeserializeOwned>(value: &Value) -> Result<K, String> {
+    let mut unknown = None;
+    let object = serde_ignored::deserialize(value, |path| {
+        let path = path.to_string();
+        if path.starts_with("spec.") {
+            unknown.get_or_insert(path);
+        }
+    });
+    match (object, unknown) {
+        (Ok(object), None) => Ok(object),
+        (Ok(_), Some(path)) => Err(format!("`{path}` is unknown to this operator; remove it or upgrade the operator")),
+        (Err(error), _) => Err(error.to_string()),
     }
 }
 
@@ -132,6 +149,16 @@ mod tests {
 
     use super::*;
     use crate::DeviceCredential;
+
+    #[test]
+    fn a_field_that_is_not_understood_is_not_passed_over() {
+        let spec = json!({ "tenantRef": { "name": "acme" }, "clientId": "dev1", "onlyFrom": "10.0.0.0/8" });
+        let object = json!({ "apiVersion": "mqttaccess.io/v1alpha1", "kind": "DeviceCredential",
+            "metadata": { "name": "dev1", "unheardOf": true }, "spec": spec });
+        let stored: Stored<DeviceCredential> = serde_json::from_value(object).unwrap();
+        let error = &stored.as_result().unwrap_err().error;
+        assert!(error.contains("`spec.onlyFrom`"), "{error}");
+    }
 
     fn list() -> ObjectList<Stored<DeviceCredential>> {
         let good = json!({ "tenantRef": { "name": "acme" }, "clientId": "dev1" });

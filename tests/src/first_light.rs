@@ -19,6 +19,7 @@ mod session;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -59,8 +60,8 @@ pub struct FirstLight {
     state: TempDir,
     /// What `/metrics` said before each end of a sidecar.
     metrics: Vec<String>,
-    /// Every password that a client presented.
-    pub passwords: BTreeSet<String>,
+    /// Every password that an MQTT client presented.
+    passwords: Mutex<BTreeSet<String>>,
 }
 
 impl FirstLight {
@@ -86,7 +87,7 @@ impl FirstLight {
             admin,
             state: TempDir::with_prefix("mqtt-access-state-").expect("create a state folder"),
             metrics: Vec::new(),
-            passwords: BTreeSet::new(),
+            passwords: Mutex::default(),
         };
         light.start_sidecar().await;
         light
@@ -160,6 +161,12 @@ impl FirstLight {
         let (text, name) = (self.scrape().await, format!("mqtt_access_sidecar_{name} "));
         let value = text.lines().find_map(|line| line.strip_prefix(&name));
         value.unwrap_or("0").to_owned()
+    }
+
+    /// Every password that an MQTT client presented.
+    #[must_use]
+    pub fn passwords(&self) -> BTreeSet<String> {
+        self.passwords.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends the run: panics with every expectation that failed.

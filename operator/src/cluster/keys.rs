@@ -62,6 +62,14 @@ struct Task {
     source: Source,
 }
 
+/// What is in force of a key.
+enum Found {
+    /// All there is to know.
+    Now(Key),
+    /// Time was up before its Secret could be made.
+    Later(Key),
+}
+
 #[derive(Clone)]
 enum Place {
     AccessKey(String),
@@ -90,14 +98,17 @@ pub(super) async fn ensure(
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
     let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false };
-    while let Some((place, outcome)) = found.next().await {
-        let outcome = outcome?;
-        keys.unfinished |= outcome.is_none();
-        let found =
-            outcome.unwrap_or_else(|| credential::problem(KeyProblem::Missing, "its Secret is being made".to_owned()));
+    while let Some((place, found)) = found.next().await {
+        let key = match found? {
+            Found::Now(key) => key,
+            Found::Later(key) => {
+                keys.unfinished = true;
+                key
+            }
+        };
         match place {
-            Place::AccessKey(name) => _ = keys.access_keys.insert(name, found),
-            Place::Device(device) => keys.devices.push((device, found)),
+            Place::AccessKey(name) => _ = keys.access_keys.insert(name, key),
+            Place::Device(device) => keys.devices.push((device, key)),
         }
     }
     Ok(keys)
@@ -121,13 +132,13 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// `None` where time is up.
-    async fn find(&self, task: Task) -> (Place, Result<Option<Key>, KeyError>) {
+    async fn find(&self, task: Task) -> (Place, Result<Found, KeyError>) {
         let found = match task.source {
             Source::Nowhere => {
-                Ok(Some(credential::problem(KeyProblem::Invalid, "the object does not decode".to_owned())))
+                let message = "the object does not decode".to_owned();
+                Ok(Found::Now(credential::problem(KeyProblem::Invalid, message)))
             }
-            Source::Referenced(name) => self.referenced(&name).await.map(Some),
+            Source::Referenced(name) => self.referenced(&name).await.map(Found::Now),
             Source::Generated(wanted) => self.generated(&wanted).await,
         };
         (task.place, found)

@@ -1,6 +1,7 @@
 //! What MQTT clients may do, decided by the broker, with the cause that the sidecar logged.
 
 use std::fmt;
+use std::sync::PoisonError;
 
 use rumqttc::{ConnectReturnCode, QoS};
 
@@ -58,6 +59,7 @@ impl FirstLight {
     /// Connects a client.
     pub async fn try_connect(&self, login: &Login) -> Result<Client, ConnectRefused> {
         let Login { client_id, username, password } = login;
+        self.passwords.lock().unwrap_or_else(PoisonError::into_inner).insert(password.clone());
         Client::connect(self.mqtt(), client_id, username, password).await
     }
 

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt as _};
 use mqtt_access_core::secret::Secret;
 use tokio::time::Instant;
 
-use super::{Finder, KeyError};
+use super::{Finder, Found, KeyError};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::{Key, KeyProblem};
@@ -35,13 +35,15 @@ pub(super) enum KeyOf {
 }
 
 impl Finder<'_> {
-    pub(super) async fn generated(&self, wanted: &Wanted) -> Result<Option<Key>, KeyError> {
+    pub(super) async fn generated(&self, wanted: &Wanted) -> Result<Found, KeyError> {
         let at = ObjectKey::new(self.tenant.namespace.clone(), wanted.secret_name.clone());
         let cached = self.context.world(|world| world.generated.get(&at));
         match cached {
-            Some(cached) => self.keep(wanted, &cached.0).await.map(Some),
-            None if Instant::now() >= self.deadline => Ok(None),
-            None => self.make(wanted).await.map(Some),
+            Some(cached) => self.keep(wanted, &cached.0).await.map(Found::Now),
+            None if Instant::now() >= self.deadline => {
+                Ok(Found::Later(without_secret(wanted, self.held(wanted).await?, "is being made")))
+            }
+            None => self.make(wanted).await.map(Found::Now),
         }
     }
 
@@ -84,8 +86,9 @@ impl Finder<'_> {
 
     /// No Secret is known: what the bundle holds is restored; otherwise a key is made, once.
     async fn make(&self, wanted: &Wanted) -> Result<Key, KeyError> {
-        let key = match self.held(wanted).await? {
-            Some(key) => key,
+        let held = self.held(wanted).await?;
+        let key = match &held {
+            Some(key) => key.clone(),
             None if wanted.had_one => match self.live(wanted).await? {
                 Some(found) => return self.keep(wanted, &found).await,
                 None => return Ok(missing(wanted, "was deleted, and no published bundle knows its key")),
@@ -100,11 +103,12 @@ impl Finder<'_> {
             // There is one that the cache does not show: it lags, or the Secret lost its labels. That one counts.
             Err(kube::Error::Api(status)) if status.is_already_exists() => match self.live(wanted).await? {
                 Some(found) => self.keep(wanted, &found).await,
-                None => Ok(missing(wanted, "vanished while it was read; it will be made again")),
+                None => Ok(without_secret(wanted, held, "vanished while it was read; it will be made again")),
             },
             // A quota or a right that is missing concerns this Secret alone: the others must not wait for it.
             Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
-                Ok(missing(wanted, &format!("cannot be created: {}", status.message)))
+                tracing::warn!(tenant = %self.tenant, secret = wanted.secret_name, error = status.message, "cannot create a Secret");
+                Ok(without_secret(wanted, held, &format!("cannot be created: {}", status.message)))
             }
             Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
@@ -155,6 +159,14 @@ impl Finder<'_> {
 
 fn ready(wanted: &Wanted, secret: Secret) -> Key {
     Key::Ready { id: None, secret, secret_name: wanted.secret_name.clone() }
+}
+
+/// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.
+fn without_secret(wanted: &Wanted, held: Option<Secret>, what: &str) -> Key {
+    match held {
+        Some(key) => ready(wanted, key),
+        None => missing(wanted, what),
+    }
 }
 
 fn missing(wanted: &Wanted, what: &str) -> Key {
