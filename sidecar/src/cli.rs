@@ -96,6 +96,11 @@ fn start(config: RunConfig) -> Result<(), RunError> {
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Where it happened, not what it said: a message could quote what was being read.
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(tracing::field::display);
+        tracing::error!(location, "panicked");
+    }));
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! Both listeners of one sidecar, from their start to the end.
 
-use std::future::IntoFuture as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use futures::FutureExt as _;
 use tokio::net::TcpListener;
 
 use crate::admin;
@@ -50,12 +48,15 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let shutdown = shutdown.shared();
-    let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown.clone());
-    let probes = axum::serve(admin, admin_router(store)).into_future();
-    // Probes are answered until brokers are not.
+    let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown);
+    let probes = async {
+        let _: std::io::Result<()> = axum::serve(admin, admin_router(store)).await;
+        // It never ends by itself; if it did, brokers would be answered all the same.
+        std::future::pending::<()>().await;
+    };
+    // Probes are answered for as long as brokers are.
     tokio::select! {
         () = brokers => {}
-        _ = probes => shutdown.await,
+        () = probes => {}
     }
 }

@@ -3,7 +3,8 @@
 //! The volume is meant to be memory-backed: it holds keys. Files are 0600 in folders of 0700, each is written beside its
 //! place and renamed, shards before the index that names them. Nothing is synced: a torn file after a power cut has a
 //! wrong digest, and is refused as any other. Beside the bundles stands an empty file `complete`: a list was complete
-//! once, so what is here is all there was.
+//! once, so what is here is all there was. A disk that refuses a change is behind by that change until the next one: a
+//! restart without the source then serves what was good before, as it does after any outage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -73,26 +74,19 @@ impl StateDir {
     }
 
     /// Forgets a tenant. The index goes first: without it the rest is nothing, even if it stays.
-    pub(crate) fn remove(&self, key: &TenantKey) {
+    pub(crate) fn remove(&self, key: &TenantKey) -> io::Result<()> {
         let folder = self.path.join(key.to_string());
-        let removed = remove_file(&folder.join(folder::INDEX)).and_then(|()| fs::remove_dir_all(&folder));
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(tenant = %key, error = %Chain(&error), "bundle not removed from the state folder");
-            }
-            _ => {}
+        if !folder.exists() {
+            return Ok(());
         }
+        remove_file(&folder.join(folder::INDEX))?;
+        fs::remove_dir_all(&folder)
     }
 
     /// Notes that what is here is everything there was.
-    pub(crate) fn mark_complete(&self) {
+    pub(crate) fn mark_complete(&self) -> io::Result<()> {
         let path = self.path.join(MARKER);
-        if path.exists() {
-            return;
-        }
-        if let Err(error) = write(&path, b"") {
-            tracing::warn!(error = %Chain(&error), "state folder not writable; a restart needs the source");
-        }
+        if path.exists() { Ok(()) } else { write(&path, b"") }
     }
 }
 

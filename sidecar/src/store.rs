@@ -55,7 +55,7 @@ impl Store {
     /// An empty store that keeps nothing on disk. It denies everything until [`Store::replace`] or [`Store::complete`].
     #[must_use]
     pub fn in_memory(clock: Clock) -> Arc<Self> {
-        Self::new(Book::new(None), clock)
+        Self::new(None, clock)
     }
 
     /// A store that keeps its bundles in a folder, and starts with what an earlier run left there.
@@ -65,9 +65,9 @@ impl Store {
     pub fn open(state_dir: &Path, clock: Clock) -> Arc<Self> {
         let state = StateDir::open(state_dir);
         let (saved, complete) = state.load();
-        let store = Self::new(Book::new(Some(state)), clock);
-        store.update(|book, metrics| {
-            saved.into_iter().for_each(|(key, files)| drop(book.offer(&key, files, metrics, Origin::State)));
+        let store = Self::new(Some(state), clock);
+        store.update(|book| {
+            saved.into_iter().for_each(|(key, files)| drop(book.offer(&key, files, Origin::State)));
             if complete {
                 book.complete();
             }
@@ -75,24 +75,25 @@ impl Store {
         store
     }
 
-    fn new(book: Book, clock: Clock) -> Arc<Self> {
-        let current = ArcSwap::from_pointee(Snapshot::default());
-        Arc::new(Self { current, book: Mutex::new(book), metrics: Arc::new(Metrics::new()), clock })
+    fn new(state: Option<StateDir>, clock: Clock) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let book = Mutex::new(Book::new(state, Arc::clone(&metrics)));
+        Arc::new(Self { current: ArcSwap::from_pointee(Snapshot::default()), book, metrics, clock })
     }
 
     /// Offers one tenant's bundle. On an error the tenant's last good bundle stays.
     pub fn apply(&self, key: &TenantKey, files: Files) -> Result<Applied, ReloadError> {
-        self.update(|book, metrics| book.offer(key, files, metrics, Origin::Source))
+        self.update(|book| book.offer(key, files, Origin::Source))
     }
 
     /// Forgets one tenant: its clients are denied.
     pub fn remove(&self, key: &TenantKey) {
-        self.update(|book, _| book.forget(key));
+        self.update(|book| book.forget(key));
     }
 
     /// Says which tenants there are, after all of them were offered: the others are forgotten, and the store is ready.
     pub fn complete(&self, present: &BTreeSet<TenantKey>) {
-        self.update(|book, _| {
+        self.update(|book| {
             book.retain(present);
             book.complete();
         });
@@ -103,18 +104,18 @@ impl Store {
     /// Returns the tenants whose offer was refused; they keep their last good bundle.
     pub fn replace(&self, bundles: BTreeMap<TenantKey, Files>) -> Vec<(TenantKey, ReloadError)> {
         let present = bundles.keys().cloned().collect();
-        self.update(|book, metrics| {
-            let offer = |(key, files)| Some((book.offer(&key, files, metrics, Origin::Source).err()?, key));
-            let refused: Vec<_> = bundles.into_iter().filter_map(offer).collect();
+        self.update(|book| {
+            let offer = |(key, files)| book.offer(&key, files, Origin::Source).err().map(|error| (key, error));
+            let refused = bundles.into_iter().filter_map(offer).collect();
             book.retain(&present);
             book.complete();
-            refused.into_iter().map(|(error, key)| (key, error)).collect()
+            refused
         })
     }
 
     /// Counts and logs that a source could not read what it should have offered; the last good bundle stays.
     pub fn refuse(&self, key: &TenantKey, error: &ReloadError) {
-        self.lock().refused(key, None, error, &self.metrics);
+        self.lock().refused(key, None, error);
     }
 
     /// Whether questions are answered from bundles; until then all are denied.
@@ -146,9 +147,9 @@ impl Store {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update<T>(&self, change: impl FnOnce(&mut Book, &Metrics) -> T) -> T {
+    fn update<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
         let mut book = self.lock();
-        let result = change(&mut book, &self.metrics);
+        let result = change(&mut book);
         let now = self.clock.now();
         if book.take_loaded() {
             self.metrics.loaded(now);

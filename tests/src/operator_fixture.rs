@@ -90,7 +90,8 @@ impl Cluster {
             let folder = folder.to_str().expect("a path of UTF-8");
             plane.kubectl(&["apply", "-f", folder]).await.unwrap_or_else(|error| panic!("{error}"));
         }
-        let established = plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await;
+        let established =
+            plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await;
         established.unwrap_or_else(|error| panic!("{error}"));
         // Its garbage collector would not know the new kinds for half a minute.
         plane.restart_controller_manager();
@@ -173,8 +174,10 @@ impl Cluster {
     /// Deletes an object of a kind of ours and waits until it is gone.
     pub async fn delete(&self, plural: &str, namespace: &str, name: &str) {
         self.delete_path(&path(plural, namespace, name)).await;
-        wait::until("an object to be gone", SOON, async || self.get(plural, namespace, name).await.is_none().then_some(()))
-            .await;
+        wait::until("an object to be gone", SOON, async || {
+            self.get(plural, namespace, name).await.is_none().then_some(())
+        })
+        .await;
     }
 
     async fn delete_path(&self, path: &str) {

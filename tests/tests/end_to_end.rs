@@ -26,7 +26,7 @@ use mqtt_access_tests::first_light::FirstLight;
 async fn the_broker_obeys_what_was_applied() {
     let mut light = FirstLight::start().await;
     start::before_the_first_bundle_everything_is_denied(&mut light).await;
-    let (cast, mark) = start::what_kubectl_applies_is_in_force(&mut light).await;
+    let (cast, marks) = start::what_kubectl_applies_is_in_force(&mut light).await;
     flows::own_topics_flow(&mut light, &cast).await;
     flows::a_backend_receives_what_devices_publish(&mut light, &cast).await;
     logins::who_is_kept_out(&mut light, &cast).await;
@@ -38,13 +38,14 @@ async fn the_broker_obeys_what_was_applied() {
     edits::an_added_denial_reaches_an_open_session(&mut light, &cast).await;
     edits::labels_select(&mut light, &cast).await;
     edits::a_suspended_tenant_is_out(&mut light, &cast).await;
+    edits::a_disabled_device_is_out(&mut light, &cast).await;
     edits::a_disabled_access_key_is_out(&mut light, &cast).await;
     endings::a_deleted_device_is_out(&mut light, &cast).await;
     let tickets = emqx::the_same_sidecar_answers_emqx(&mut light, &cast).await;
     bad_bundles::the_last_good_bundle_stays_in_force(&mut light, &cast).await;
     bad_bundles::a_deleted_index_ends_access(&mut light, &cast).await;
     fleet::an_operator_killed_among_200_new_devices_makes_each_key_once(&mut light).await;
-    rights::nothing_was_forbidden(&mut light, mark).await;
+    rights::nothing_was_forbidden(&mut light, marks).await;
     outage::the_sidecar_answers_without_the_api_server(&mut light, &cast).await;
     outage::edits_arrive_again(&mut light, &cast).await;
     leaks::no_secret_was_told(&mut light, &tickets).await;

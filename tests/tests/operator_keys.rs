@@ -95,7 +95,8 @@ async fn no_generated_secret_was_ever_written_twice(cluster: &Cluster, mark: Aud
     assert!(writes.iter().all(|write| write.verb == "create"), "{writes:#?}");
     // A create does not tell the name in its path; what came into being is counted. Of those that SIGKILL cut off the
     // log does not tell how they ended.
-    let made = |namespace: &str| writes.iter().filter(|write| write.namespace == namespace && write.code == 201).count();
+    let made =
+        |namespace: &str| writes.iter().filter(|write| write.namespace == namespace && write.code == 201).count();
     assert_eq!(made("pair"), FLEET);
     assert!((FLEET - 16..=FLEET).contains(&made("killed")), "{}", made("killed"));
 }
@@ -227,7 +228,9 @@ async fn what_is_derived_from_a_key_is_put_right(cluster: &Cluster) {
 
 async fn an_emptied_secret_is_filled_with_the_key_that_is_in_force(cluster: &Cluster) {
     let before = hand_secret(cluster, "emptied").await;
-    for nothing in [json!({"data": {"accessKeySecret": ""}}), json!({"data": {"accessKeySecret": null}}), json!({"data": null})] {
+    for nothing in
+        [json!({"data": {"accessKeySecret": ""}}), json!({"data": {"accessKeySecret": null}}), json!({"data": null})]
+    {
         let mark = hand_secret(cluster, "emptied").await;
         cluster.patch_secret("hand", "emptied-mqtt", &nothing).await;
         wait_rewritten(cluster, "emptied-mqtt", &mark).await;
@@ -338,7 +341,9 @@ async fn a_referenced_secret_counts_as_it_is_now(cluster: &Cluster) {
 
 async fn a_generated_secret_cannot_be_referenced(cluster: &Cluster) {
     // Also not by somebody who may label it.
-    cluster.patch_secret("hand", "derived-mqtt", &json!({"metadata": {"labels": {"mqttaccess.io/credential": "true"}}})).await;
+    cluster
+        .patch_secret("hand", "derived-mqtt", &json!({"metadata": {"labels": {"mqttaccess.io/credential": "true"}}}))
+        .await;
     let thief = edited(a_device("thief"), &json!({"spec": {"secretRef": {"name": "derived-mqtt"}}}));
     cluster.apply([thief]).await;
     cluster.wait_device("hand", "thief", "SecretInvalid").await;

@@ -1,7 +1,9 @@
 //! `standalone`: compile manifests and answer a broker from them, in one process, without Kubernetes.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -85,13 +87,13 @@ pub async fn run(
 }
 
 fn state_dir(named: Option<&Path>) -> Result<PathBuf, StandaloneError> {
-    match named {
-        Some(folder) => Ok(folder.to_owned()),
-        // Kept after the end: the keys in it are in the hands of devices.
-        None => {
-            Ok(tempfile::Builder::new().prefix("mqtt-access-").tempdir().map_err(StandaloneError::StateDir)?.keep())
-        }
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
     }
+    let private = Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new().prefix("mqtt-access-").permissions(private).tempdir();
+    // Kept after the end: the keys in it are in the hands of devices.
+    Ok(folder.map_err(StandaloneError::StateDir)?.keep())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StandaloneError> {

@@ -1,6 +1,7 @@
 //! The last good bundle of each tenant, and the rules by which an offer replaces it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::Digest;
@@ -23,6 +24,7 @@ pub(super) struct Book {
     changed: bool,
     loaded: bool,
     state: Option<StateDir>,
+    metrics: Arc<Metrics>,
 }
 
 type Complaint = (Option<Digest>, ReloadFailure);
@@ -37,7 +39,7 @@ impl std::fmt::Debug for Book {
 }
 
 impl Book {
-    pub(super) fn new(state: Option<StateDir>) -> Self {
+    pub(super) fn new(state: Option<StateDir>, metrics: Arc<Metrics>) -> Self {
         Self {
             held: BTreeMap::new(),
             complaints: BTreeMap::new(),
@@ -45,20 +47,15 @@ impl Book {
             changed: false,
             loaded: false,
             state,
+            metrics,
         }
     }
 
-    pub(super) fn offer(
-        &mut self,
-        key: &TenantKey,
-        files: Files,
-        metrics: &Metrics,
-        origin: Origin,
-    ) -> Result<Applied, ReloadError> {
+    pub(super) fn offer(&mut self, key: &TenantKey, files: Files, origin: Origin) -> Result<Applied, ReloadError> {
         let digest = Digest::of(&files.index);
         match self.judge(key, files) {
             Err(error) => {
-                self.refused(key, Some(digest), &error, metrics);
+                self.refused(key, Some(digest), &error);
                 Err(error)
             }
             Ok(None) => {
@@ -66,7 +63,7 @@ impl Book {
                 Ok(Applied::Unchanged)
             }
             Ok(Some(decoded)) => {
-                self.accept(key, decoded, metrics, origin);
+                self.accept(key, decoded, origin);
                 Ok(Applied::Changed)
             }
         }
@@ -89,23 +86,19 @@ impl Book {
         decode(&file, files, held.map(|held| &held.shards)).map(Some)
     }
 
-    fn accept(&mut self, key: &TenantKey, decoded: Decoded, metrics: &Metrics, origin: Origin) {
+    fn accept(&mut self, key: &TenantKey, decoded: Decoded, origin: Origin) {
         let (revision, devices) = (decoded.tenant.revision(), decoded.tenant.device_count());
         tracing::info!(tenant = %key, revision, devices, "bundle loaded");
-        if origin == Origin::Source
-            && let Some(state) = &self.state
-            && let Err(error) = state.save(key, &decoded.index, &decoded.shards)
-        {
-            metrics.state_failed();
-            tracing::warn!(tenant = %key, error = %Chain(&error), "bundle not kept on disk; a restart needs the source");
+        if origin == Origin::Source {
+            self.keep(|state| state.save(key, &decoded.index, &decoded.shards));
         }
         self.complaints.remove(key);
         self.held.insert(key.clone(), decoded);
         (self.changed, self.loaded) = (true, true);
     }
 
-    pub(super) fn refused(&mut self, key: &TenantKey, index: Option<Digest>, error: &ReloadError, metrics: &Metrics) {
-        metrics.reload_failed(error.kind());
+    pub(super) fn refused(&mut self, key: &TenantKey, index: Option<Digest>, error: &ReloadError) {
+        self.metrics.reload_failed(error.kind());
         let complaint = (index, error.kind());
         if self.complaints.get(key) == Some(&complaint) {
             return;
@@ -122,9 +115,7 @@ impl Book {
             tracing::info!(tenant = %key, "bundle forgotten");
             self.changed = true;
         }
-        if let Some(state) = &self.state {
-            state.remove(key);
-        }
+        self.keep(|state| state.remove(key));
     }
 
     pub(super) fn retain(&mut self, present: &BTreeSet<TenantKey>) {
@@ -140,8 +131,14 @@ impl Book {
             self.changed = true;
             tracing::info!(bundles = self.held.len(), "ready");
         }
-        if let Some(state) = &self.state {
-            state.mark_complete();
+        self.keep(StateDir::mark_complete);
+    }
+
+    /// Brings the disk up to date. What it refuses is counted, and what is in memory is served.
+    fn keep(&self, change: impl FnOnce(&StateDir) -> io::Result<()>) {
+        if let Some(Err(error)) = self.state.as_ref().map(change) {
+            self.metrics.state_failed();
+            tracing::warn!(error = %Chain(&error), "state folder not up to date; a restart may need the source");
         }
     }
 

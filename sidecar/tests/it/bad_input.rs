@@ -191,6 +191,12 @@ async fn a_body_that_is_slow_or_ends_early_is_denied_and_the_connection_closed()
         let reply = wire.reply().await.unwrap();
         assert_denied(&reply, denial, "Malformed", path);
         assert!(wire.is_closed().await, "{path}");
+
+        let whole = post(path, JSON, b"{\"a\":1}");
+        let mut wire = Wire::open(server.http).await;
+        wire.send(&whole[..whole.len() - 2]).await;
+        wire.finish().await;
+        assert_denied(&wire.reply().await.unwrap(), denial, "Malformed", path);
     }
     assert_unharmed(&server).await;
 }

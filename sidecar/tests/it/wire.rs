@@ -62,6 +62,11 @@ impl Wire {
         Some(Reply { status, headers, body })
     }
 
+    /// Says that nothing more will come, and keeps listening.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Whether the server closes, within the patience of this test.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.receive().await.is_none()

@@ -9,8 +9,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "mqtt-access-operator";
 const SIDECAR: &str = "mqtt-access-sidecar";
 /// More than users see, so that more could give a secret away.
-const LOG: &str =
-    "info,mqtt_access_operator=trace,mqtt_access_sidecar=trace,mqtt_access_core=trace,kube_client=debug,kube_runtime=debug";
+const LOG: &str = "info,mqtt_access_operator=trace,mqtt_access_sidecar=trace,mqtt_access_core=trace,kube_client=debug,kube_runtime=debug";
 
 impl FirstLight {
     /// Starts the operator, with the rights of its service account.

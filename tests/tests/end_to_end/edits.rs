@@ -95,6 +95,18 @@ pub(crate) async fn a_suspended_tenant_is_out(light: &mut FirstLight, cast: &Cas
     light.comes_in(&backend).await;
 }
 
+pub(crate) async fn a_disabled_device_is_out(light: &mut FirstLight, cast: &Cast) {
+    light.check.step("a device is disabled, and enabled again");
+    let dev1 = cast.dev1.login();
+    let mut open = light.connect(&dev1).await;
+    light.goes_through(&mut open, Publish, "acme/dev1/a").await;
+    light.edit(&patch("mdc/dev1", r#"{"spec":{"disabled":true}}"#)).await;
+    light.is_cut_off(open, Publish, "acme/dev1/b", "Disabled").await;
+    light.stays_out("a disabled device", &dev1, "Disabled").await;
+    light.edit(&patch("mdc/dev1", r#"{"spec":{"disabled":false}}"#)).await;
+    light.may(&dev1, Publish, "acme/dev1/a").await;
+}
+
 pub(crate) async fn a_disabled_access_key_is_out(light: &mut FirstLight, cast: &Cast) {
     light.check.step("an access key is disabled, and enabled again");
     let backend = cast.backend_login();

@@ -104,6 +104,8 @@ pub(crate) async fn the_same_sidecar_answers_emqx(light: &mut FirstLight, cast: 
     }
     let wrong = login(light, &dev1.clone().with_password("AAAA")).await;
     light.check.equal("a wrong password", wrong, denied("WrongProof"));
+    let empty = login(light, &dev1.clone().with_password("")).await;
+    light.check.equal("an empty password", empty, denied("WrongProof"));
     let all = [given, attributes(light, &meter1).await, attributes(light, &backend).await];
     let tickets = all.map(|mut given| given.remove("mqa_ticket").unwrap());
     ask(light, &dev1.client_id, &backend.client_id, &tickets).await;

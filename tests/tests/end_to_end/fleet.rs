@@ -49,13 +49,17 @@ pub(crate) async fn an_operator_killed_among_200_new_devices_makes_each_key_once
         light.operator().kill();
         made
     };
-    let (applied, made_before) = tokio::join!(plane.apply(&manifests), killing);
+    let applying = async {
+        let applied = plane.apply(&manifests).await;
+        (applied, start.elapsed())
+    };
+    let ((applied, applied_after), made_before) = tokio::join!(applying, killing);
     applied.unwrap_or_else(|error| panic!("{error}"));
     light.kill_operator();
     light.check.figure("keys made before the operator was killed", made_before);
     light.check.that("it was killed before the end", made_before < DEVICES);
+    light.check.figure("kubectl alone", applied_after);
     light.start_operator();
-    light.wait_for_condition("Ready", &["-n", "acme", "mdc", "-l", "kind=fleet"]).await;
     // acme's own: dev1 and dev3, for dev2 was deleted; and meter1 of globex.
     let all = (DEVICES + 3).to_string();
     wait::until("the sidecar to know every device", LIMIT, async || {
@@ -63,6 +67,8 @@ pub(crate) async fn an_operator_killed_among_200_new_devices_makes_each_key_once
     })
     .await;
     light.check.figure("from the first device to all of them in the sidecar", start.elapsed());
+    light.wait_for_condition("Ready", &["-n", "acme", "mdc", "-l", "kind=fleet"]).await;
+    light.check.figure("and to all their conditions", start.elapsed());
     each_has_one_stable_key(light).await;
     a_sample_connects(light).await;
 }

