@@ -67,7 +67,13 @@ pub(crate) async fn an_operator_killed_among_200_new_devices_makes_each_key_once
     })
     .await;
     light.check.figure("from the first device to all of them in the sidecar", start.elapsed());
-    light.wait_for_condition("Ready", &["-n", "acme", "mdc", "-l", "kind=fleet"]).await;
+    // `kubectl wait` asks for one object after the other, five a second.
+    let ready = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}";
+    let get = ["get", "mdc", "-n", "acme", "-l", "kind=fleet", "-o", ready];
+    wait::until("every device to be told that it is ready", LIMIT, async || {
+        (light.kubectl(&get).await.matches("True").count() == DEVICES).then_some(())
+    })
+    .await;
     light.check.figure("and to all their conditions", start.elapsed());
     each_has_one_stable_key(light).await;
     a_sample_connects(light).await;
