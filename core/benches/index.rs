@@ -1,7 +1,6 @@
 //! What a bundle costs before it answers: encoding, decoding, indexing, and its size by device.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints, and a panic is a failed one")]
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed benchmark")]
 
 mod fleet;
 

@@ -103,6 +103,9 @@ pub struct AccessKey {
     pub secret: Option<Secret>,
     /// Whether its clients are refused.
     pub disabled: bool,
+    /// Whether its secret was made for it, so that it may be restored from here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
 }
 
 /// A device with a secret of its own.
@@ -111,7 +114,7 @@ pub struct AccessKey {
 pub struct Device {
     /// Name of its resource, for logs.
     pub name: String,
-    /// UID of its resource, where it has one of its own: whose secret may be restored from here.
+    /// UID of its resource, where its secret was made for it: for whom it may be restored from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// The client ID that it owns. It is reserved even while the device has no secret or is disabled.

@@ -14,6 +14,7 @@ use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{TemplateError, Topic};
+use crate::topic::Filter;
 use crate::verdict::{Allowed, Cause, Reason, Request, RuleRef, Target, Verdict};
 use trie::{Entries, Entry, Trie};
 use walk::{Asked, Walk};
@@ -67,8 +68,8 @@ impl Rules {
             builder.add(policy)?;
         }
         for filter in space {
-            let topic = Topic::parse(&format!("eq {filter}"))?;
-            builder.space.insert_filter(&topic, Entry::UNCONDITIONAL);
+            let filter = Filter::parse(filter).map_err(TemplateError::from)?;
+            builder.space.insert_filter(&Topic::Exact(filter.as_str().into()), Entry::UNCONDITIONAL);
         }
         Ok(builder.finish(namespace))
     }
@@ -95,7 +96,7 @@ impl Rules {
     pub fn decide(&self, principal: &Principal<'_>, request: &Request<'_>) -> Verdict<'_> {
         let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect };
         let denies = walk(&principal.deny, Effect::Deny);
-        let everything = denies.first(&self.deny_everything);
+        let everything = denies.first(&self.deny_everything, |_| true);
         if let Some(rule) = everything.into_iter().chain(self.deny.refuses(&denies)).min() {
             return Verdict::Deny(self.cause(rule));
         }

@@ -143,7 +143,9 @@ pub(crate) fn client_id_prefixes(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn client_id_globs(_: &mut SchemaGenerator) -> Schema {
-    set_of(&client_id(vec![]), 1, 64)
+    let few_stars =
+        rule("!self.matches('([*].*){5}')", "must have at most four `*`: each is compared with every client ID");
+    set_of(&client_id(vec![few_stars]), 1, 64)
 }
 
 fn attribute_value() -> Value {

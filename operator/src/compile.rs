@@ -173,10 +173,13 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
         findings: Vec::new(),
         next_expiry: devices.next_expiry,
     };
-    for source in &gathered.policies {
-        let (policy, report) = policy::compile(source, &gathered.claims);
-        reports.policies.insert(name_of(source.as_ref()), report);
-        policies.extend(policy);
+    let mut compiler = policy::Compiler::new(&gathered.claims);
+    let mut sources: Vec<_> = gathered.policies.iter().collect();
+    sources.sort_by_key(|source| name_of(source.as_ref()));
+    for source in sources {
+        let (policy, report) = compiler.compile(source);
+        reports.policies.insert(policy.name.clone(), report);
+        policies.push(policy);
     }
     let bundle = Bundle { tenant, policies, devices: devices.devices };
     Compiled { bundle, reports }

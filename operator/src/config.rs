@@ -27,7 +27,8 @@ pub struct Broker {
     pub bundle_namespace: String,
     /// Which namespaces may hold its tenants; `{}` means all.
     pub tenant_namespace_selector: LabelSelector,
-    /// Whether tenants may own topics whose first level begins with `$`.
+    /// Whether tenants may own topics whose first level begins with `$`. Not for RabbitMQ, where a leading wildcard of
+    /// another tenant reaches them.
     #[serde(default)]
     pub allow_dollar_topics: bool,
 }

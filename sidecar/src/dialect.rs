@@ -114,7 +114,20 @@ impl Dialect {
             Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
             Self::EmqxV4 => Err(Malformed),
         };
-        judged.unwrap_or_else(|Malformed| Judgement::refuse(self.about(endpoint), Reason::Malformed))
+        judged.unwrap_or_else(|Malformed| Judgement {
+            client_id: self.client_id(endpoint, fields),
+            ..Judgement::refuse(self.about(endpoint), Reason::Malformed)
+        })
+    }
+
+    /// Whose question it is, as far as it can be read: for the log of those that are malformed otherwise.
+    fn client_id<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<&'a str> {
+        let name = match (self, endpoint) {
+            (Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4, _) => "clientid",
+            (Self::RabbitMq, "topic") => "variable_map.client_id",
+            (Self::RabbitMq, _) => "client_id",
+        };
+        fields.text(name).ok().flatten()
     }
 
     /// Writes an answer in the broker's words.

@@ -1,18 +1,20 @@
 //! Which ticket a client was given when it logged in, for brokers that cannot bring it back.
 //!
-//! Bounded: when the table is full the client that was silent longest has to log in again. An entry ends with its
-//! credential, or after 30 idle days. What it grants is judged anew at every request, by its ticket.
+//! Bounded: when the table is full, the tenant with the most logins loses the one that was silent longest, and that client
+//! has to log in again; so one tenant, however many client IDs it makes up, ends nobody else's sessions. An entry ends with
+//! its credential, or after 30 idle days. What it grants is judged anew at every request, by its ticket.
 
+mod entries;
 mod journal;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lru::LruCache;
 use mqtt_access_core::bundle::UnixSeconds;
 
 use crate::metrics::Metrics;
+use entries::Entries;
 use journal::{Journal, Record};
 
 const DAY: UnixSeconds = 24 * 60 * 60;
@@ -44,7 +46,7 @@ pub(crate) struct LoginTable {
 }
 
 struct Inner {
-    entries: LruCache<LoginKey, Entry>,
+    entries: Entries,
     journal: Option<Journal>,
 }
 
@@ -72,17 +74,20 @@ impl LoginTable {
         now: UnixSeconds,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut inner = Inner { entries: LruCache::sparse(capacity), journal: None };
+        let mut inner = Inner { entries: Entries::new(capacity), journal: None };
         if let Some(state_dir) = state_dir {
             let journal = Journal::at(state_dir);
             // In the order they were written, so that the last ones seen stay.
             journal.read(|record| {
                 let (key, entry) = record.into_entry();
-                inner.entries.put(key, entry);
+                if entry.has_ended(now) {
+                    inner.entries.remove(&key);
+                } else {
+                    inner.entries.put(key, entry);
+                }
             });
             inner.journal = Some(journal);
         }
-        inner.prune(now);
         inner.compact(&metrics);
         metrics.logins(inner.entries.len());
         Self { inner: Mutex::new(inner), metrics }
@@ -102,7 +107,7 @@ impl LoginTable {
         let inner = &mut *self.lock();
         let entry = inner.entries.get_mut(key)?;
         if entry.has_ended(now) {
-            inner.entries.pop(key);
+            inner.entries.remove(key);
             self.metrics.logins(inner.entries.len());
             return None;
         }
@@ -141,13 +146,9 @@ impl Inner {
     fn compact(&mut self, metrics: &Metrics) {
         let Self { entries, journal } = self;
         if let Some(journal) = journal {
-            // Oldest first, as they would have been appended.
-            journal.rewrite(entries.iter().rev().map(|(key, entry)| Record::of(key, entry)), metrics);
+            // Each tenant's oldest first, as they would have been appended.
+            journal.rewrite(entries.iter().map(|(key, entry)| Record::of(key, entry)), metrics);
         }
-    }
-
-    fn prune(&mut self, now: UnixSeconds) {
-        self.entries.retain(|_, entry| !entry.has_ended(now));
     }
 }
 
@@ -190,6 +191,71 @@ mod tests {
         assert!(has(&table, "a", 1));
         enter(&table, "c", 2);
         assert!(has(&table, "a", 3) && has(&table, "c", 3) && !has(&table, "b", 3));
+    }
+
+    fn of(tenant: &str, number: u32) -> LoginKey {
+        LoginKey::new(&format!("Signature|AK.1|{tenant}"), &format!("client {number}"))
+    }
+
+    fn flood(table: &LoginTable, tenant: &str, numbers: std::ops::Range<u32>) {
+        numbers.for_each(|number| table.enter(of(tenant, number), tenant, None, 0));
+    }
+
+    /// Which of a tenant's first clients are there, without use of them being noted.
+    fn there(table: &LoginTable, tenant: &str) -> Vec<u32> {
+        let inner = table.lock();
+        (0..1000).filter(|number| inner.entries.iter().any(|(key, _)| *key == of(tenant, *number))).collect()
+    }
+
+    #[test]
+    fn a_flood_of_one_tenant_pushes_out_its_own_logins_only() {
+        let table = table(10, None, 0);
+        flood(&table, "acme", 0..3);
+        flood(&table, "globex", 0..500);
+        assert_eq!(there(&table, "acme"), [0, 1, 2]);
+        assert_eq!(there(&table, "globex"), (493..500).collect::<Vec<u32>>());
+        assert_eq!(table.lock().entries.len(), 10);
+        // Whoever has less than the largest still finds room, down to equal shares.
+        flood(&table, "acme", 3..100);
+        assert_eq!(there(&table, "globex").len(), 5);
+        assert_eq!(there(&table, "acme"), (95..100).collect::<Vec<u32>>());
+        flood(&table, "initech", 0..1);
+        assert_eq!(there(&table, "initech"), [0]);
+        assert_eq!(table.lock().entries.len(), 10);
+    }
+
+    #[test]
+    fn use_counts_within_a_tenant_and_a_second_login_takes_no_second_place() {
+        let table = table(4, None, 0);
+        flood(&table, "acme", 0..3);
+        flood(&table, "globex", 0..1);
+        flood(&table, "acme", 1..2);
+        assert!(table.ticket(&of("acme", 0), 1).is_some());
+        flood(&table, "globex", 1..2);
+        assert_eq!((there(&table, "acme"), there(&table, "globex")), (vec![0, 1], vec![0, 1]));
+    }
+
+    #[test]
+    fn the_bound_holds_when_every_login_is_of_another_tenant() {
+        let table = table(3, None, 0);
+        (0..50).for_each(|number| flood(&table, &format!("tenant {number}"), 0..1));
+        let inner = table.lock();
+        assert_eq!((inner.entries.len(), inner.entries.iter().count()), (3, 3));
+    }
+
+    #[test]
+    fn a_restart_keeps_the_shares() {
+        let state = tempfile::tempdir().unwrap();
+        let first = table(10, Some(state.path()), 0);
+        flood(&first, "acme", 0..3);
+        flood(&first, "globex", 0..999);
+        drop(first);
+        // First from the journal as it was appended, then from the compacted one.
+        for now in [1, 2] {
+            let again = table(10, Some(state.path()), now);
+            assert_eq!(there(&again, "acme"), [0, 1, 2]);
+            assert_eq!(there(&again, "globex"), (992..999).collect::<Vec<u32>>());
+        }
     }
 
     #[test]

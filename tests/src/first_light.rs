@@ -36,7 +36,7 @@ use crate::{ControlPlane, Program, RabbitMq, http, ports, wait};
 pub const BUNDLES: &str = "mqtt-access-mqtt-access-bundles";
 
 const SYSTEM: &str = "mqtt-access";
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A cluster, an operator, a sidecar and a broker.
 #[derive(Debug)]

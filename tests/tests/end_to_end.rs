@@ -3,6 +3,8 @@
 //! One cluster and one broker serve a sequence of steps, each a file or a function under `end_to_end/`. The operator and
 //! the sidecar run with the rights of `examples/cluster`; devices connect with what their generated Secrets hold.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a panic is a failed test")]
+
 mod end_to_end {
     pub(crate) mod bad_bundles;
     pub(crate) mod cast;

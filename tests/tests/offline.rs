@@ -1,5 +1,7 @@
 //! Without a cluster: `standalone` and `compile`, as real programs on the files of `examples/`.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is a failed test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
@@ -127,6 +129,19 @@ async fn standalone_answers_keeps_its_keys_and_follows_edits() {
     desk.edit("acme.yaml", "effect: Deny", "effect: Maybe");
     second.program.wait_for_line("the last ones stay in force", SOON).await;
     assert_eq!(desk.publish(second.http, "dev1", "acme/devices/dev1/up").await.1, "acme/own-topics rules[0]");
+}
+
+#[tokio::test]
+async fn a_recreated_device_gets_a_key_of_its_own() {
+    let desk = Desk::new();
+    desk.standalone().await.program.terminate(SOON).await;
+    let old = desk.secrets()["dev1-mqtt"].clone();
+    desk.edit("acme.yaml", "clientId: GID_acme@@@dev1", "clientId: GID_acme@@@other");
+    let sidecar = desk.standalone().await;
+    let new = &desk.secrets()["dev1-mqtt"];
+    assert_eq!(new["clientId"], "GID_acme@@@other");
+    assert_ne!(new["accessKeySecret"], old["accessKeySecret"]);
+    assert_eq!(desk.login(sidecar.http, "dev1").await.1, "ProofAccepted");
 }
 
 #[tokio::test]

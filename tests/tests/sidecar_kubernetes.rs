@@ -37,7 +37,13 @@ subjects: [{kind: ServiceAccount, name: sidecar, namespace: sidecars}]
 
 /// A tenant whose access key `AK.1` is good or disabled; `ballast` policies make the shard another one.
 fn bundle(disabled: bool, ballast: usize) -> Bundle {
-    let key = AccessKey { name: "backend".into(), id: "AK.1".into(), secret: Some("secret".into()), disabled };
+    let key = AccessKey {
+        name: "backend".into(),
+        id: "AK.1".into(),
+        secret: Some("secret".into()),
+        disabled,
+        generated: false,
+    };
     let device = |number: usize| mqtt_access_core::bundle::Device {
         name: format!("d{number}"),
         uid: None,

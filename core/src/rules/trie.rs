@@ -67,16 +67,19 @@ impl Entries {
         self.0.shrink_to_fit();
     }
 
-    /// The entries whose audience is one of `selected`, which is sorted.
-    pub(super) fn of<'a>(&'a self, selected: &'a [AudienceId]) -> impl Iterator<Item = &'a Entry> {
-        let few = self.0.len() <= selected.len();
-        let (scanned, sought): (&[Entry], &[AudienceId]) = if few { (&self.0, &[]) } else { (&[], selected) };
-        let scanned = scanned.iter().filter(move |entry| selected.binary_search(&entry.audience).is_ok());
-        let sought = sought.iter().flat_map(move |audience| {
+    /// The first rule whose audience is one of `selected`, which is sorted, and whose entry passes a test.
+    pub(super) fn first(&self, selected: &[AudienceId], test: impl Fn(&Entry) -> bool) -> Option<u32> {
+        if self.0.len() <= selected.len() {
+            let found = self.0.iter().filter(|entry| selected.binary_search(&entry.audience).is_ok() && test(entry));
+            return found.map(|entry| entry.rule).min();
+        }
+        let of = |audience: &AudienceId| {
             let start = self.0.partition_point(|entry| entry.audience < *audience);
-            self.0.iter().skip(start).take_while(move |entry| entry.audience == *audience)
-        });
-        scanned.chain(sought)
+            let mut own = self.0.iter().skip(start).take_while(|entry| entry.audience == *audience);
+            // In the order of rules: the first that passes is the first of this audience.
+            own.find(|entry| test(entry)).map(|entry| entry.rule)
+        };
+        selected.iter().filter_map(of).min()
     }
 }
 

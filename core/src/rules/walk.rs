@@ -3,13 +3,12 @@
 //! A publish asks which topics match its name; a name is a filter that matches just itself, so that is "cover" too.
 //! Each node of the trie is visited at most once, because there is one path to it.
 
-use super::Conditions;
 use super::trie::{Entries, Entry, Node, NodeId, Trie};
 use crate::audience::AudienceId;
 use crate::client::Client;
 use crate::policy::Effect;
 use crate::template::Part;
-use crate::template::render::{self, Position, Rendered, Unusable};
+use crate::template::render::{self, Position, Unusable};
 use crate::topic::{Filter, Level, covers, covers_with_dollars};
 use crate::verdict::{Notation, Request};
 
@@ -40,14 +39,9 @@ impl<'a> Asked<'a> {
 }
 
 impl Walk<'_> {
-    /// The first rule among the entries that concern the client and the request.
-    pub(super) fn first(&self, entries: &Entries) -> Option<u32> {
-        self.applicable(entries).map(|entry| entry.rule).min()
-    }
-
-    fn applicable<'e>(&'e self, entries: &'e Entries) -> impl Iterator<Item = &'e Entry> {
-        let holds = |conditions: Conditions| conditions.hold(self.request, self.effect);
-        entries.of(self.selected).filter(move |entry| holds(entry.conditions))
+    /// The first rule among the entries that concern the client and the request, and pass a further test.
+    pub(super) fn first(&self, entries: &Entries, test: impl Fn(&Entry) -> bool) -> Option<u32> {
+        entries.first(self.selected, |entry| entry.conditions.hold(self.request, self.effect) && test(entry))
     }
 }
 
@@ -136,12 +130,19 @@ impl<'a> Search<'a> {
             self.descend(child, rest, false);
         }
         for (parts, child) in &node.variable {
-            let client = self.walk.client;
-            match render::compare(parts, self.position(first), text, |variable| client.variable(variable)) {
-                Rendered::Equal => self.descend(*child, rest, false),
-                Rendered::Unusable(_) if self.walk.effect == Effect::Deny => self.descend(*child, rest, false),
-                Rendered::Different | Rendered::Unusable(_) => {}
+            if self.renders(parts, text, first) {
+                self.descend(*child, rest, false);
             }
+        }
+    }
+
+    /// Whether a level with variables stands for this one; with an unusable value it is none for an Allow, any for a Deny.
+    fn renders(&self, parts: &[Part], level: &str, first: bool) -> bool {
+        let client = self.walk.client;
+        let spelt = render::spells(parts, level, |variable| client.variable(variable));
+        match self.walk.effect {
+            Effect::Allow => spelt && self.unusable(parts, first).is_none(),
+            Effect::Deny => spelt || self.unusable(parts, first).is_some(),
         }
     }
 
@@ -201,7 +202,7 @@ impl<'a> Search<'a> {
         let trie = self.trie;
         let Some(node) = trie.node(at) else { return };
         for entries in [&node.end, &node.hash] {
-            if judged { self.collect(entries) } else { self.keep(self.walk.first(entries)) }
+            if judged { self.collect(entries) } else { self.keep(self.walk.first(entries, |_| true)) }
         }
         let variable = node.variable.iter().map(|(_, child)| child);
         for child in node.literal.values().chain(variable).chain(&node.plus) {
@@ -211,9 +212,8 @@ impl<'a> Search<'a> {
 
     /// Notes the first of the entries here that concern the client and the request.
     fn collect(&mut self, entries: &'a Entries) {
-        let exact = |entry: &&Entry| entry.exact.is_none_or(|number| self.applies_exactly(number));
-        let first = self.walk.applicable(entries).filter(exact).map(|entry| entry.rule).min();
-        self.keep(first);
+        let exact = |entry: &Entry| entry.exact.is_none_or(|number| self.applies_exactly(number));
+        self.keep(self.walk.first(entries, exact));
     }
 
     /// `eq F`: an Allow grants just F; a Deny refuses a publish to F and every subscription that covers F.

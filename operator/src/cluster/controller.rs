@@ -1,6 +1,6 @@
 //! `reconcile`: one tenant's name from what is there to what should be there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use kube::Client;
 use mqtt_access_core::bundle::UnixSeconds;
 use thiserror::Error;
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 
+use super::broker_claims;
 use super::cache::ObjectKey;
 use super::gather::{self, GatherError};
 use super::keys::Held;
@@ -36,6 +38,8 @@ pub(super) struct Context {
 pub(super) struct Memory {
     pub(super) held: Option<Arc<Held>>,
     pub(super) history: History,
+    /// Shards that are known to hold what they should: UIDs by name.
+    pub(super) shards: BTreeMap<String, String>,
     pub(super) secrets: HashMap<ObjectKey, (String, crate::compile::Key)>,
     pub(super) counted: Option<tokio::time::Instant>,
     failures: u32,
@@ -83,6 +87,11 @@ impl Context {
         look(self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default())
     }
 
+    fn succeeded(&self, key: &ObjectKey) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.entry(key.clone()).and_modify(|memory| memory.failures = 0);
+    }
+
     fn forget(&self, key: &ObjectKey) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -103,7 +112,7 @@ impl Context {
 pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
     match steps(context, key).await {
         Ok(again) => {
-            context.memory(key, |memory| memory.failures = 0);
+            context.succeeded(key);
             again.into_iter().for_each(|delay| context.queue.push(key.clone(), delay));
         }
         Err(error) => {
@@ -158,6 +167,10 @@ async fn serve(
     let (published, unfinished, reports) = match publish_tenant(context, key, &tenant, broker, now).await {
         Ok(done) => done,
         Err(error) => {
+            // Whatever is wrong, a suspension takes effect.
+            if tenant.spec.suspended {
+                publish::suspend(context, key).await?;
+            }
             report::failed(context, &tenant, &crate::error_chain(&error)).await?;
             return Err(error);
         }
@@ -183,11 +196,17 @@ async fn publish_tenant(
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };
-    let compiled = compile::compile(&gathered, now);
+    // Computing for a large tenant must not hold up the watches, or the other tenants.
+    let compiled = block_in_place(|| compile::compile(&gathered, now));
     let mut reports = compiled.reports;
+    let before = context.world(|world| broker_claims::published(world, broker, key));
     let published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
     drop(lock);
-    report::count(context, key, &compiled.bundle, &mut reports);
+    if before.is_some_and(|before| before != compiled.bundle.tenant.claims) {
+        // Something may have become free, or be shared now: whoever was refused it is asked again.
+        context.wake(context.world(|world| world.tenant_names()));
+    }
+    block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::ResourceExt as _;
-use mqtt_access_crds::{DeviceCredential, MqttTenant, Stored};
+use mqtt_access_crds::{ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, Stored};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -148,6 +148,8 @@ impl Finder<'_> {
 impl Wanted {
     fn device(device: &DeviceCredential) -> Self {
         let name = device.name_any();
+        let conflict = DeviceReady::SecretNameConflict.as_str();
+        let mut conditions = device.status.iter().flat_map(|status| &status.conditions);
         Self {
             kind: "DeviceCredential",
             uid: device.uid().unwrap_or_default(),
@@ -155,6 +157,7 @@ impl Wanted {
             had_one: device.status.as_ref().is_some_and(|status| {
                 status.secret_name.as_deref() == Some(crate::names::device_secret(&name).as_str())
             }),
+            in_the_way: conditions.any(|condition| condition.reason == conflict),
             owner_name: name,
             key: generated::KeyOf::Device { client_id: device.spec.client_id.clone() },
         }
@@ -171,6 +174,8 @@ impl Wanted {
             owner_name: tenant.name_any(),
             secret_name,
             had_one,
+            // The status of a tenant does not tell, and there are few.
+            in_the_way: true,
             key: generated::KeyOf::AccessKey { name: key.to_owned() },
         }
     }

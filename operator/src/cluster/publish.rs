@@ -9,10 +9,11 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
 use mqtt_access_core::bundle::{Bundle, BundleError, Digest, Encoded, IndexFile, encode};
 use thiserror::Error;
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 
 use super::broker_claims::Isolation;
@@ -37,7 +38,7 @@ pub(super) enum PublishError {
     Shard(String, #[source] kube::Error),
     #[error("cannot write the index `{0}`")]
     Index(String, #[source] kube::Error),
-    #[error("somebody else wrote the index `{0}` meanwhile")]
+    #[error("somebody else wrote the Secret `{0}` meanwhile")]
     Overtaken(String),
 }
 
@@ -90,7 +91,7 @@ pub(super) async fn publish(
     bundle: &Bundle,
     standing: Isolation,
 ) -> Result<Published, PublishError> {
-    let encoded = encode(bundle)?;
+    let encoded = block_in_place(|| encode(bundle))?;
     let publisher = Publisher { context, tenant, broker, name: names::bundle(&tenant.namespace, &tenant.name) };
     publisher.shards(&encoded).await?;
     let before = publisher.index();
@@ -120,35 +121,65 @@ impl Publisher<'_> {
         self.context.world(|world| world.broker(&self.broker.name).indexes.group(&group).next().cloned())
     }
 
-    /// Names of the shards of this tenant that exist.
-    fn present(&self) -> BTreeSet<String> {
+    /// The shards of this tenant that exist: UIDs by name.
+    fn present(&self) -> BTreeMap<String, String> {
         let group = Group::Tenant(self.tenant.clone());
-        self.context
-            .world(|world| world.broker(&self.broker.name).shards.group(&group).map(|shard| shard.key().name).collect())
+        let known = |shard: &Arc<Shard>| (shard.key().name, shard.0.uid.clone().unwrap_or_default());
+        self.context.world(|world| world.broker(&self.broker.name).shards.group(&group).map(known).collect())
     }
 
     async fn shards(&self, encoded: &Encoded) -> Result<(), PublishError> {
         let present = self.present();
+        let seen = self.context.memory(self.tenant, |memory| memory.shards.clone());
         let mut writes = Vec::new();
+        let mut kept = BTreeMap::new();
         for (digest, bytes) in &encoded.shards {
             let name = names::shard(&self.name, digest.as_str());
-            if !present.contains(&name) {
-                writes.push(self.create_shard(name, bytes).boxed());
+            match present.get(&name) {
+                Some(uid) if seen.get(&name) == Some(uid) => _ = kept.insert(name, uid.clone()),
+                known => writes.push(self.ensure_shard(name, bytes, known.is_some()).boxed()),
             }
         }
-        stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await
+        let written: Vec<_> = stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect().await?;
+        kept.extend(written);
+        self.context.memory(self.tenant, |memory| memory.shards = kept);
+        Ok(())
     }
 
-    async fn create_shard(&self, name: String, bytes: &[u8]) -> Result<(), PublishError> {
+    /// Makes a shard, or looks at the one that is there; gives its name and UID. A name is no proof: a shard cannot be
+    /// edited, but somebody can have put another in its place.
+    async fn ensure_shard(&self, name: String, bytes: &[u8], known: bool) -> Result<(String, String), PublishError> {
         let secret = KubeSecret { immutable: Some(true), ..self.secret(&name, "shard", data::SHARD, bytes.to_vec()) };
-        match self.api().create(&PostParams::default(), &secret).await {
-            Ok(made) => {
-                self.context.world(|world| world.broker(&self.broker.name).shards.insert(Shard(made.metadata)));
-                Ok(())
+        let failed = |error| PublishError::Shard(name.clone(), error);
+        if !known && let Some(made) = self.create_shard(&secret).await.map_err(failed)? {
+            return Ok((name, made));
+        }
+        if let Some(found) = self.api().get_opt(&name).await.map_err(failed)? {
+            let uid = found.metadata.uid.clone().unwrap_or_default();
+            if found.data == secret.data && found.metadata.labels == secret.metadata.labels {
+                return Ok((name, uid));
             }
-            // Its name is its digest: what is there has the same content, or a sidecar refuses it.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-            Err(error) => Err(PublishError::Shard(name, error)),
+            tracing::warn!(tenant = %self.tenant, shard = name, "replacing a shard that is not what its name says");
+            let only_this = Preconditions { uid: Some(uid), resource_version: None };
+            let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
+            self.api().delete(&name, &params).await.map_err(failed)?;
+        }
+        match self.create_shard(&secret).await.map_err(failed)? {
+            Some(made) => Ok((name, made)),
+            None => Err(PublishError::Overtaken(name)),
+        }
+    }
+
+    /// `None` where there is one of that name.
+    async fn create_shard(&self, secret: &KubeSecret) -> Result<Option<String>, kube::Error> {
+        match self.api().create(&PostParams::default(), secret).await {
+            Ok(made) => {
+                let uid = made.metadata.uid.clone().unwrap_or_default();
+                self.context.world(|world| world.broker(&self.broker.name).shards.insert(Shard(made.metadata)));
+                Ok(Some(uid))
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -166,7 +197,7 @@ impl Publisher<'_> {
                 secret.metadata.resource_version.clone_from(&before.metadata.resource_version);
                 self.api().replace(&self.name, &PostParams::default(), &secret).await
             }
-            None => self.api().create(&PostParams::default(), &secret).await,
+            None => self.create_index(&mut secret).await,
         };
         match written {
             Ok(written) => {
@@ -181,10 +212,26 @@ impl Publisher<'_> {
         }
     }
 
+    /// An index that lost its labels is not in the cache, and in the way.
+    async fn create_index(&self, secret: &mut KubeSecret) -> Result<KubeSecret, kube::Error> {
+        match self.api().create(&PostParams::default(), secret).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let found = self.api().get(&self.name).await?;
+                if found.metadata.labels == secret.metadata.labels {
+                    // The cache lags: the watch brings it.
+                    return Err(kube::Error::Api(status));
+                }
+                secret.metadata.resource_version = found.metadata.resource_version;
+                self.api().replace(&self.name, &PostParams::default(), secret).await
+            }
+            made => made,
+        }
+    }
+
     /// Removes shards that nobody can be reading any more. A failure costs space only.
     async fn collect(&self, encoded: &Encoded, replaced: bool) {
         let wanted = encoded.shards.keys().map(|digest| names::shard(&self.name, digest.as_str())).collect();
-        let present = self.present();
+        let present = self.present().into_keys().collect();
         let garbage = self
             .context
             .memory(self.tenant, |memory| memory.history.garbage(present, &wanted, replaced, Instant::now()));

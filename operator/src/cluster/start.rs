@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::{Namespace, Secret as KubeSecret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
+use tokio::task::JoinSet;
 
 use super::cache::{Cache, Cached};
 use super::controller::{self, Context};
@@ -26,26 +27,36 @@ const WORKERS: usize = 4;
 /// Every tenant is looked at again after this time, whatever was heard of it.
 const RESYNC: Duration = Duration::from_mins(10);
 
+/// The library's own pauses grow to half a minute: too long a wait for the first edit after an outage.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Why the controller does not start.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// There is no cluster to talk to.
     #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
     Client(#[source] kube::Error),
+    /// A task of the controller ended.
+    #[error("a task of the controller ended; see the log")]
+    Task,
 }
 
 /// Runs the controller until `shutdown`.
 pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let client = Client::try_default().await.map_err(StartError::Client)?;
     let context = Arc::new(Context::new(client, config));
-    let mut tasks: FuturesUnordered<BoxFuture<'static, ()>> = watches(&context).into_iter().collect();
-    tasks.extend((0..WORKERS).map(|_| work(Arc::clone(&context)).boxed()));
-    tasks.push(resync(Arc::clone(&context)).boxed());
+    let mut tasks: JoinSet<()> = watches(&context).into_iter().collect();
+    (0..WORKERS).for_each(|_| _ = tasks.spawn(work(Arc::clone(&context))));
+    tasks.spawn(resync(Arc::clone(&context)));
     tokio::select! {
-        () = tasks.by_ref().map(|()| tracing::error!("a task of the controller ended")).collect() => {}
-        () = shutdown => tracing::info!("stopping"),
+        // None of them ends by itself: it panicked. A new process begins with complete caches.
+        _ = tasks.join_next() => Err(StartError::Task),
+        () = shutdown => {
+            tracing::info!("stopping");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 async fn work(context: Arc<Context>) {
@@ -152,7 +163,7 @@ impl Feed {
         stream: impl Stream<Item = Result<Event<C>, watcher::Error>>,
         cache: impl Fn(&mut World) -> &mut Cache<C>,
     ) {
-        let stream = stream.default_backoff();
+        let stream = stream.backoff(Pauses(FIRST_PAUSE));
         futures::pin_mut!(stream);
         while let Some(event) = stream.next().await {
             match event {
@@ -170,5 +181,24 @@ impl Feed {
             if world.is_complete() { world.concerned(groups, self.dependents) } else { BTreeSet::new() }
         });
         self.context.wake(concerned);
+    }
+}
+
+/// Pauses between attempts to watch, each twice the one before.
+struct Pauses(Duration);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = FIRST_PAUSE;
     }
 }

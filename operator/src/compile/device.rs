@@ -10,6 +10,9 @@ use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stor
 
 use super::{DeviceReport, Gathered, Key, KeyProblem, created};
 
+/// The most bytes of labels, and of client attributes, that a device may have.
+const MAX_LABEL_BYTES: usize = 8 * 1024;
+
 #[derive(Default)]
 pub(super) struct Devices {
     pub(super) devices: Vec<Device>,
@@ -53,6 +56,9 @@ fn one(
     if let Err(report) = claim_client_id(gathered, taken, &name, &device.spec.client_id) {
         return (None, report);
     }
+    if is_too_large(device) {
+        return (Some(reserved(device.name_any(), &device.spec.client_id)), too_large());
+    }
     let found = find_key(gathered, taken, device, key);
     let (key_id, secret, secret_name) = match &found {
         Ok(found) => (found.id.clone(), Some(found.secret.clone()), Some(found.secret_name.clone())),
@@ -78,11 +84,11 @@ fn record(device: &DeviceCredential, key_id: String, secret: Option<Secret>) -> 
         superuser,
         expires_at,
         mechanisms: _,
-        secret_ref: _,
+        secret_ref,
     } = &device.spec;
     Device {
         name: device.name_any(),
-        uid: device.uid(),
+        uid: device.uid().filter(|_| secret_ref.is_none()),
         client_id: client_id.clone(),
         key_id,
         secret,
@@ -169,9 +175,14 @@ fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> 
     if claim_client_id(gathered, taken, &name, client_id).is_err() {
         return (None, report);
     }
-    let device = Device {
+    (Some(reserved(name, client_id)), report)
+}
+
+/// A record that keeps a client ID from everybody.
+fn reserved(name: String, client_id: &str) -> Device {
+    Device {
         name,
-        uid: broken.metadata.uid.clone(),
+        uid: None,
         client_id: client_id.to_owned(),
         key_id: String::new(),
         secret: None,
@@ -180,8 +191,18 @@ fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> 
         disabled: true,
         superuser: false,
         expires_at: None,
-    };
-    (Some(device), report)
+    }
+}
+
+/// Labels are bounded by the API server only as a whole object is; a bundle must not be.
+fn is_too_large(device: &DeviceCredential) -> bool {
+    let bytes = |map: &BTreeMap<String, String>| map.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    bytes(device.labels()) > MAX_LABEL_BYTES || bytes(&device.spec.client_attributes) > MAX_LABEL_BYTES
+}
+
+fn too_large() -> DeviceReport {
+    let message = format!("its labels have more than {MAX_LABEL_BYTES} bytes, so the device is refused; remove some");
+    DeviceReport { reason: DeviceReady::Invalid, message, key_id: None, secret_name: None }
 }
 
 /// Whether a stored object names this tenant, decoded or not.

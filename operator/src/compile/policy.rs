@@ -12,19 +12,63 @@ use mqtt_access_crds::{self as crds, AclPolicy, PolicyAccepted, PolicyCompiled, 
 
 use super::PolicyReport;
 
-pub(super) fn compile(source: &Stored<AclPolicy>, claims: &Claims) -> (Option<Policy>, PolicyReport) {
-    match source.as_result() {
-        Ok(policy) => decoded(policy, claims),
-        Err(broken) => undecodable(broken),
+/// The most `*` in one glob, and the most globs with one in a tenant: each is compared with the client ID of every device.
+const MAX_STARS: usize = 4;
+const MAX_GLOBS: usize = 4096;
+/// The most bytes of a policy's subjects; they stand in every part of it.
+const MAX_SUBJECT_BYTES: usize = 64 * 1024;
+
+/// Compiles the policies of one tenant, one after the other, in the order of their names.
+pub(super) struct Compiler<'a> {
+    claims: &'a Claims,
+    globs: usize,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(claims: &'a Claims) -> Self {
+        Self { claims, globs: 0 }
+    }
+
+    pub(super) fn compile(&mut self, source: &Stored<AclPolicy>) -> (Policy, PolicyReport) {
+        let policy = match source.as_result() {
+            Ok(policy) => policy,
+            Err(broken) => return undecodable(broken),
+        };
+        let subjects: Vec<Subject> = policy.spec.subjects.iter().map(subject).collect();
+        match self.cost(&subjects) {
+            Ok(()) => decoded(policy, subjects, self.claims),
+            Err(fault) => {
+                let denies = policy.spec.rules.iter().any(|rule| rule.effect == crds::Effect::Deny);
+                refused(policy.name_any(), None, denies, &fault)
+            }
+        }
+    }
+
+    /// Why the subjects cost more than a tenant may ask of its broker.
+    fn cost(&mut self, subjects: &[Subject]) -> Result<(), String> {
+        if serde_json::to_string(subjects).map_or(usize::MAX, |text| text.len()) > MAX_SUBJECT_BYTES {
+            return Err(format!("its subjects have more than {MAX_SUBJECT_BYTES} bytes; split the policy"));
+        }
+        let globs = subjects.iter().flat_map(|subject| subject.client_ids.iter().flatten());
+        let stars: Vec<usize> = globs.map(|glob| glob.matches('*').count()).filter(|stars| *stars > 0).collect();
+        if stars.iter().any(|stars| *stars > MAX_STARS) {
+            return Err(format!("a glob of `clientIds` has more than {MAX_STARS} `*`; use fewer"));
+        }
+        if self.globs + stars.len() > MAX_GLOBS {
+            return Err(format!(
+                "the tenant's policies have more than {MAX_GLOBS} globs with `*`; select by label instead"
+            ));
+        }
+        self.globs += stars.len();
+        Ok(())
     }
 }
 
-fn decoded(policy: &AclPolicy, claims: &Claims) -> (Option<Policy>, PolicyReport) {
+fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims) -> (Policy, PolicyReport) {
     let mut findings = Vec::new();
-    let subjects = policy.spec.subjects.iter().map(subject).collect();
-    let rules =
-        policy.spec.rules.iter().zip(0..).filter_map(|(source, index)| rule(source, index, claims, &mut findings));
-    let compiled = Policy { name: policy.name_any(), subjects, rules: rules.collect() };
+    let rules = policy.spec.rules.iter().zip(0..);
+    let rules = rules.filter_map(|(source, index)| rule(source, index, claims, &mut findings)).collect();
+    let compiled = Policy { name: policy.name_any(), subjects, rules };
     let outcome = if findings.is_empty() { PolicyCompiled::Compiled } else { PolicyCompiled::Findings };
     let report = PolicyReport {
         accepted: PolicyAccepted::Accepted,
@@ -33,7 +77,7 @@ fn decoded(policy: &AclPolicy, claims: &Claims) -> (Option<Policy>, PolicyReport
         findings,
         matched: None,
     };
-    (Some(compiled), report)
+    (compiled, report)
 }
 
 fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<String>) -> Option<Rule> {
@@ -150,28 +194,39 @@ fn operator(name: &str) -> Operator {
 
 /// A policy that does not decode may have been a Deny: unless all its rules say Allow, everything is denied to those it
 /// selects, which is everyone where that cannot be read either.
-fn undecodable(broken: &Undecodable) -> (Option<Policy>, PolicyReport) {
+fn undecodable(broken: &Undecodable) -> (Policy, PolicyReport) {
     let name = broken.metadata.name.clone().unwrap_or_default();
-    let subjects = broken.spec.get("subjects").cloned();
-    let subjects = subjects.and_then(|subjects| serde_json::from_value::<Vec<crds::Subject>>(subjects).ok());
-    let subjects = subjects.filter(|subjects| !subjects.is_empty());
-    let subjects = subjects.map(|subjects| subjects.iter().map(subject).collect());
+    let fault = format!("the object does not decode; correct it: {}", broken.error);
+    refused(name, known_subjects(broken), !only_allows(broken), &fault)
+}
+
+/// A policy that is not in force: its Allow rules allow nothing, and a Deny rule denies everything.
+fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &str) -> (Policy, PolicyReport) {
     let everyone = || vec![Subject { everyone: true, ..Subject::default() }];
-    let denies = !only_allows(broken);
-    let policy = Policy {
-        name,
-        subjects: subjects.unwrap_or_else(everyone),
-        rules: if denies { vec![deny_everything(0)] } else { Vec::new() },
-    };
+    let rules = if denies { vec![deny_everything(0)] } else { Vec::new() };
     let effect = if denies { "everything is denied to its subjects" } else { "it allows nothing" };
     let report = PolicyReport {
         accepted: PolicyAccepted::Invalid,
-        message: format!("the object does not decode, so {effect}; correct it: {}", broken.error),
+        message: format!("{effect}: {fault}"),
         compiled: PolicyCompiled::NotAccepted,
         findings: Vec::new(),
         matched: None,
     };
-    (Some(policy), report)
+    (Policy { name, subjects: subjects.unwrap_or_else(everyone), rules }, report)
+}
+
+/// The subjects of a policy that does not decode, if every one of them is understood.
+fn known_subjects(broken: &Undecodable) -> Option<Vec<Subject>> {
+    let known = ["everyone", "deviceSelector", "clientIds", "attributes", "accessKeys"];
+    let subjects = broken.spec.get("subjects")?.as_array()?;
+    let understood = |subject: &serde_json::Value| {
+        let fields = subject.as_object()?;
+        let decoded: crds::Subject = serde_json::from_value(subject.clone()).ok()?;
+        let all = !fields.is_empty() && fields.keys().all(|field| known.contains(&field.as_str()));
+        (all && decoded != crds::Subject::default()).then(|| self::subject(&decoded))
+    };
+    let subjects: Option<Vec<Subject>> = subjects.iter().map(understood).collect();
+    subjects.filter(|subjects| !subjects.is_empty())
 }
 
 fn only_allows(broken: &Undecodable) -> bool {
@@ -186,5 +241,68 @@ pub(crate) fn tenant_of(policy: &Stored<AclPolicy>) -> Option<String> {
     match policy.as_result() {
         Ok(policy) => Some(policy.spec.tenant_ref.name.clone()),
         Err(broken) => broken.spec_str(&["tenantRef", "name"]).map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims { instance_id: "i".to_owned(), client_id_prefixes: Vec::new(), topic_space: Vec::new() }
+    }
+
+    fn compile(spec: &Value) -> (Policy, PolicyReport) {
+        let claims = claims();
+        let object = json!({"apiVersion": "mqttaccess.io/v1alpha1", "kind": "AclPolicy",
+            "metadata": {"namespace": "ns", "name": "p"}, "spec": spec});
+        let stored: Stored<AclPolicy> = serde_json::from_value(object).unwrap();
+        Compiler::new(&claims).compile(&stored)
+    }
+
+    fn spec(subjects: &Value, effect: &str) -> Value {
+        json!({"tenantRef": {"name": "t"}, "subjects": subjects,
+            "rules": [{"effect": effect, "actions": ["Publish"], "topics": ["a"]}]})
+    }
+
+    #[test]
+    fn a_denial_whose_subjects_are_not_understood_meets_everyone() {
+        for subjects in [json!([{"groups": ["x"]}]), json!([{}]), json!([]), json!("x"), json!([{"everyone": "yes"}])] {
+            let mut spec = spec(&subjects, "Deny");
+            spec["rules"][0]["unheardOf"] = json!(true);
+            let (policy, report) = compile(&spec);
+            assert_eq!(report.accepted, PolicyAccepted::Invalid, "{subjects}");
+            assert_eq!(policy.subjects, [Subject { everyone: true, ..Subject::default() }], "{subjects}");
+            assert_eq!(policy.rules, [deny_everything(0)], "{subjects}");
+        }
+    }
+
+    #[test]
+    fn one_whose_subjects_are_understood_meets_those() {
+        let mut spec = spec(&json!([{"clientIds": ["a"]}]), "Deny");
+        spec["rules"][0]["unheardOf"] = json!(true);
+        let (policy, _) = compile(&spec);
+        assert_eq!(policy.subjects, [Subject { client_ids: Some(vec!["a".to_owned()]), ..Subject::default() }]);
+    }
+
+    #[test]
+    fn a_grant_that_is_not_understood_grants_nothing() {
+        let (policy, report) = compile(&spec(&json!([{"groups": ["x"]}]), "Allow"));
+        assert_eq!((policy.rules.len(), report.accepted), (0, PolicyAccepted::Invalid));
+    }
+
+    #[test]
+    fn globs_are_bounded_one_by_one_and_together() {
+        let (policy, report) = compile(&spec(&json!([{"clientIds": ["*a*b*c*d*"]}]), "Allow"));
+        assert_eq!((policy.rules.len(), report.accepted), (0, PolicyAccepted::Invalid));
+        let claims = claims();
+        let mut compiler = Compiler::new(&claims);
+        let subject =
+            |count: usize| vec![Subject { client_ids: Some(vec!["a*".to_owned(); count]), ..Subject::default() }];
+        assert_eq!(compiler.cost(&subject(MAX_GLOBS)), Ok(()));
+        assert!(compiler.cost(&subject(1)).is_err());
+        assert_eq!(compiler.cost(&[Subject { client_ids: Some(vec!["a".to_owned()]), ..Subject::default() }]), Ok(()));
     }
 }

@@ -90,7 +90,13 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
             Some(Key::Problem { reason: _, message }) => (default_id, None, Err(message.clone())),
             None => (default_id, None, Err("its Secret was not looked at; reconcile again".to_owned())),
         };
-        let key = AccessKey { name: spec.name.clone(), id, secret, disabled: spec.disabled };
+        let key = AccessKey {
+            name: spec.name.clone(),
+            id,
+            secret,
+            disabled: spec.disabled,
+            generated: spec.secret_ref.is_none(),
+        };
         (key, report_of(&spec.name, report))
     });
     keys.unzip()

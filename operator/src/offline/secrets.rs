@@ -87,11 +87,14 @@ impl Secrets {
         instance_id: &str,
     ) -> Result<Key, SecretsError> {
         let name = reference.unwrap_or(generated);
-        if let Some(secret) = self.known.get(&(namespace.to_owned(), name.to_owned())) {
-            return Ok(read_reference(name, secret));
-        }
-        if reference.is_some() {
-            return Ok(missing(name));
+        let known = self.known.get(&(namespace.to_owned(), name.to_owned()));
+        match known {
+            Some(secret) if reference.is_some() || is_of(secret, owner, instance_id) => {
+                return Ok(read_reference(name, secret));
+            }
+            None if reference.is_some() => return Ok(missing(name)),
+            // None yet, or that of an earlier owner of the same name.
+            _ => {}
         }
         let key = generate()?;
         self.make(namespace, name, generated_data(owner, instance_id, &key))?;
@@ -131,6 +134,19 @@ impl Secrets {
         self.known.insert((namespace.to_owned(), name.to_owned()), secret);
         Ok(())
     }
+}
+
+/// Whether a Secret was made for this very owner, or by hand.
+fn is_of(secret: &KubeSecret, owner: Owner<'_>, instance_id: &str) -> bool {
+    let says = |key: &str, value: &str| {
+        let found = secret.data.as_ref().and_then(|data| data.get(key));
+        found.is_none_or(|found| found.0 == value.as_bytes())
+    };
+    let client = match owner {
+        Owner::Device { client_id } => says(data::CLIENT_ID, client_id),
+        Owner::AccessKey { .. } => true,
+    };
+    client && says(data::INSTANCE_ID, instance_id)
 }
 
 /// A whole file or none, readable by its owner only.

@@ -64,6 +64,7 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
             id: "AK.1".to_owned(),
             secret: Some(secret("AK.1", instance_id)),
             disabled: false,
+            generated: false,
         }],
         modes: vec![Mode::Signature, Mode::DeviceCredential],
         signature_algorithms: vec![MacAlgorithm::HmacSha1, MacAlgorithm::HmacSha256],

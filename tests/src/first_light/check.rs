@@ -24,11 +24,12 @@ impl Check {
         if holds {
             self.kept += 1;
         } else {
-            self.fail(what.to_owned());
+            self.fail(what);
         }
     }
 
     /// Expects two things to be the same.
+    #[expect(clippy::needless_pass_by_value, reason = "most callers have values")]
     pub fn equal<T: PartialEq + Debug>(&mut self, what: &str, got: T, expected: T) {
         let same = got == expected;
         self.that(&if same { String::new() } else { format!("{what}: got {got:?}, expected {expected:?}") }, same);
@@ -47,7 +48,7 @@ impl Check {
         assert!(failures.is_empty(), "{} expectations failed:\n{}", failures.len(), failures.join("\n"));
     }
 
-    fn fail(&mut self, what: String) {
+    fn fail(&mut self, what: &str) {
         let step = self.step.as_ref().map_or("", |(name, _)| name);
         eprintln!("   FAILED: {what}");
         self.failures.push(format!("[{step}] {what}"));

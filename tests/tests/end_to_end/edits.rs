@@ -8,9 +8,14 @@ use std::time::{Duration, Instant};
 use super::cast::Cast;
 use mqtt_access_tests::first_light::Act::{Publish, Subscribe};
 use mqtt_access_tests::first_light::{FirstLight, Login, root};
+use tokio::time::timeout;
 
 /// Longer than RabbitMQ remembers.
 const SILENCE: Duration = Duration::from_millis(2500);
+/// Edits there and back.
+const ROUNDS: usize = 10;
+/// Between questions; without one, their denials would fill the log.
+const PAUSE: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(20);
 const UP_ONLY: &str = "tests/data/end_to_end/own-topics-up-only.yaml";
 const AS_BEFORE: &str = "tests/data/end_to_end/own-topics.yaml";
@@ -19,11 +24,17 @@ pub(crate) async fn a_policy_edit_changes_the_verdict_both_ways(light: &mut Firs
     light.check.step("a policy edit changes the verdict, both ways");
     let dev1 = cast.dev1.login();
     let mut times = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         times.push(until_publish(light, &dev1, UP_ONLY, false).await);
         times.push(until_publish(light, &dev1, AS_BEFORE, true).await);
     }
-    light.check.figure("from the start of `kubectl apply` to another verdict of the broker", &times);
+    times.sort();
+    let (median, longest) = (times[ROUNDS], times[2 * ROUNDS - 1]);
+    let what = "from the start of `kubectl apply` to another verdict of the broker: median of 20, and the longest";
+    light.check.figure(what, (median, longest));
+    // Causes are read from the log, which takes so many lines a second.
+    let suppressed = light.metric("log_lines_suppressed_total").await;
+    light.check.equal("denials that were not logged", suppressed.as_str(), "0");
 
     // An open session, which had been allowed just before.
     let mut open = light.connect(&dev1).await;
@@ -46,10 +57,15 @@ async fn until_publish(light: &FirstLight, login: &Login, file: &str, allowed: b
     light.kubectl(&["apply", "-f", &path]).await;
     loop {
         let mut session = light.connect(login).await;
-        if Publish.by(&mut session.client, "acme/dev1/down").await == allowed {
-            return start.elapsed();
+        let asked = start.elapsed();
+        let publishing = timeout(SILENCE, Publish.by(&mut session.client, "acme/dev1/down"));
+        // RabbitMQ asks twice for one publish. When the edit falls in between, it closes only an inner channel of its own:
+        // the message is refused, and the client hears nothing.
+        if publishing.await.unwrap_or(false) == allowed {
+            return asked;
         }
         assert!(start.elapsed() < LIMIT, "the broker does not obey {file}");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -54,8 +54,8 @@ fn parts(ticket: &str) -> [String; 2] {
 fn forms(secret: &[u8]) -> Vec<String> {
     let base64 = serde_json::to_value(ByteString(secret.to_vec())).unwrap();
     let base64 = base64.as_str().unwrap().trim_end_matches('=').to_owned();
-    let hex = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let list = format!("{secret:?}").trim_matches(['[', ']']).to_owned();
     let text = String::from_utf8(secret.to_vec()).ok();
-    text.into_iter().chain([base64.replace('+', "-").replace('/', "_"), base64, hex, list]).collect()
+    text.into_iter().chain([base64.replace('+', "-").replace('/', "_"), base64, hex.concat(), list]).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::cast::Cast;
 use mqtt_access_core::client::Mode;
+use mqtt_access_tests::first_light::Act::Publish;
 use mqtt_access_tests::first_light::FirstLight;
 
 const DEV1: &str = "GID_acme@@@dev1";
@@ -47,10 +48,12 @@ pub(crate) async fn who_is_kept_out(light: &mut FirstLight, cast: &Cast) {
         ("a client ID with a star", backend.sign("GID_acme@@@a*b"), "ClientIdAmbiguous"),
         ("a client ID with a wildcard", backend.sign("GID_acme@@@#"), "ClientIdInvalid"),
     ];
+    let mut open = light.connect(&dev1.login()).await;
     for (what, login, cause) in cases {
         light.stays_out(what, &login, cause).await;
     }
-    // None of that has harmed those who may.
+    // None of them has taken over the session that has the client ID.
+    light.goes_through(&mut open, Publish, "acme/dev1/up").await;
     for login in [dev1.login(), dev2.login(), meter1.login(), cast.backend_login()] {
         light.comes_in(&login).await;
     }

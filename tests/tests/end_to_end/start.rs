@@ -42,6 +42,7 @@ pub(crate) async fn what_kubectl_applies_is_in_force(light: &mut FirstLight) -> 
     light.operator().wait_for_line("every cache is complete", LIMIT).await;
     let applying = Instant::now();
     light.apply_files(&["examples"]).await;
+    light.check.figure("kubectl alone", applying.elapsed());
     first_login(light).await;
     light.check.figure("from the start of `kubectl apply -f examples/` to a device that is let in", applying.elapsed());
     light.wait_for_condition("Ready", &["-n", "acme", "mqtttenant/acme", "mdc/dev1", "mdc/dev2"]).await;

@@ -119,8 +119,8 @@ pub(crate) fn split(policies: &[Policy], cuts: &[Index]) -> Vec<Policy> {
     let mut parts = Vec::new();
     for (policy, cut) in policies.iter().zip(cuts) {
         let (first, second) = policy.rules.split_at(cut.index(policy.rules.len() + 1));
-        parts.push(Policy { rules: second.to_vec(), ..policy.clone() });
         parts.push(Policy { rules: first.to_vec(), ..policy.clone() });
+        parts.push(Policy { rules: second.to_vec(), ..policy.clone() });
     }
     parts.reverse();
     parts
@@ -189,7 +189,8 @@ fn topic() -> impl Strategy<Value = String> {
 
 /// A valid filter.
 pub(crate) fn filter() -> impl Strategy<Value = String> {
-    levels(filter_level())
+    // One that is easily got wrong: no name is empty, so its parent is none.
+    prop_oneof![20 => levels(filter_level()), 1 => Just("/#".to_owned())]
 }
 
 /// Levels, and sometimes a `#`.

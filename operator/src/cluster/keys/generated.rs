@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
-use kube::core::ObjectMeta;
+use kube::core::{ObjectMeta, Status};
 use kube::{Api, ResourceExt as _};
 use mqtt_access_core::secret::Secret;
 use tokio::time::Instant;
@@ -26,6 +26,8 @@ pub(super) struct Wanted {
     pub(super) secret_name: String,
     /// Whether the owner's status says that it existed.
     pub(super) had_one: bool,
+    /// Whether one of somebody else may be in the way: then it is looked for before one is made.
+    pub(super) in_the_way: bool,
     pub(super) key: KeyOf,
 }
 
@@ -79,6 +81,11 @@ impl Finder<'_> {
             Ok(written) => self.remember(written),
             // Somebody else wrote it first; their version comes with the watch.
             Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+            // Made immutable, say. Its key counts all the same, and nobody else has to wait for it.
+            Err(kube::Error::Api(status)) if is_refusal(&status) => {
+                let (secret, error) = (&wanted.secret_name, &status.message);
+                tracing::warn!(tenant = %self.tenant, secret, error, "a generated Secret cannot be mended");
+            }
             Err(error) => return Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
         Ok(())
@@ -89,9 +96,12 @@ impl Finder<'_> {
         let held = self.held(wanted).await?;
         let key = match &held {
             Some(key) => key.clone(),
-            None if wanted.had_one => match self.live(wanted).await? {
+            None if wanted.had_one || wanted.in_the_way => match self.live(wanted).await? {
                 Some(found) => return self.keep(wanted, &found).await,
-                None => return Ok(missing(wanted, "was deleted, and no published bundle knows its key")),
+                None if wanted.had_one => {
+                    return Ok(missing(wanted, "was deleted, and no published bundle knows its key"));
+                }
+                None => generate()?,
             },
             None => generate()?,
         };
@@ -106,7 +116,7 @@ impl Finder<'_> {
                 None => Ok(without_secret(wanted, held, "vanished while it was read; it will be made again")),
             },
             // A quota or a right that is missing concerns this Secret alone: the others must not wait for it.
-            Err(kube::Error::Api(status)) if status.is_forbidden() || status.is_invalid() => {
+            Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 tracing::warn!(tenant = %self.tenant, secret = wanted.secret_name, error = status.message, "cannot create a Secret");
                 Ok(without_secret(wanted, held, &format!("cannot be created: {}", status.message)))
             }
@@ -155,6 +165,11 @@ impl Finder<'_> {
             ..KubeSecret::default()
         }
     }
+}
+
+/// Whether the API server refuses this very object, and would again: not an outage, a conflict or too many requests.
+fn is_refusal(status: &Status) -> bool {
+    (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code)
 }
 
 fn ready(wanted: &Wanted, secret: Secret) -> Key {

@@ -14,7 +14,8 @@ use super::{Finder, KeyError};
 use crate::cluster::cache::{Cached as _, Group};
 use crate::names::{self, data};
 
-/// Secrets of a bundle by their owners.
+/// Secrets of a bundle by the owners they were made for. One that was brought along is never restored: whoever takes a
+/// `secretRef` away wants to be rid of its key.
 #[derive(Default)]
 pub(in crate::cluster) struct Held {
     tenant: String,
@@ -25,7 +26,12 @@ pub(in crate::cluster) struct Held {
 impl Held {
     pub(in crate::cluster) fn of(bundle: &Bundle) -> Self {
         let devices = bundle.devices.iter().filter_map(|device| Some((device.uid.clone()?, device.secret.clone()?)));
-        let keys = bundle.tenant.access_keys.iter().filter_map(|key| Some((key.name.clone(), key.secret.clone()?)));
+        let keys = bundle
+            .tenant
+            .access_keys
+            .iter()
+            .filter(|key| key.generated)
+            .filter_map(|key| Some((key.name.clone(), key.secret.clone()?)));
         Self { tenant: bundle.tenant.uid.clone(), access_keys: keys.collect(), devices: devices.collect() }
     }
 
