@@ -172,3 +172,29 @@ impl<'a> Outcome<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_malformed_question_is_logged_with_its_client_where_that_can_be_read() {
+        let (index, logins) = (BrokerIndex::default(), LoginTable::open(None, 0, Arc::new(Metrics::new())));
+        let view = View { index: &index, logins: &logins, now: 0 };
+        for (dialect, endpoint, form, expected) in [
+            (Dialect::EmqxV5, "authz", "clientid=a&action=publish&topic=%2b", Some("a")),
+            (Dialect::EmqxV6, "authn", "clientid=a", Some("a")),
+            (Dialect::EmqxV5, "authn", "clientid=%ff", None),
+            (Dialect::RabbitMq, "vhost", "client_id=a", Some("a")),
+            (Dialect::RabbitMq, "topic", "variable_map.client_id=a&client_id=b", Some("a")),
+        ] {
+            let fields = Fields::form(form.as_bytes()).unwrap_or_else(|_| panic!("{form}"));
+            let judgement = dialect.judge(endpoint, &fields, view);
+            assert_eq!(judgement.outcome.cause(), Cause::Reason(Reason::Malformed), "{form}");
+            assert_eq!(judgement.client_id, expected, "{form}");
+        }
+    }
+}

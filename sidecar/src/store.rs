@@ -6,6 +6,8 @@
 
 mod book;
 mod offer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,13 +23,16 @@ use crate::clock::Clock;
 use crate::metrics::{Loaded, Metrics};
 use crate::state::StateDir;
 use crate::tenant_key::TenantKey;
+pub(crate) use book::Turn;
+
 use book::Book;
+use offer::Checked;
 
 /// The bundles of one broker. Shared by sources, which write, and requests, which read.
 #[derive(Debug)]
 pub struct Store {
     current: ArcSwap<Snapshot>,
-    /// Locked by sources only. Held while a bundle is decoded: offers are taken one after the other.
+    /// Locked by sources only, and never while a bundle is decoded: a large one delays no other tenant's.
     book: Mutex<Book>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -49,6 +54,8 @@ pub enum Applied {
     Changed,
     /// It was in service already.
     Unchanged,
+    /// While it was decoded its tenant was forgotten, or a later offer was taken: it changed nothing.
+    Superseded,
 }
 
 impl Store {
@@ -66,12 +73,13 @@ impl Store {
         let state = StateDir::open(state_dir);
         let (saved, complete) = state.load();
         let store = Self::new(Some(state), clock);
-        store.update(|book| {
-            saved.into_iter().for_each(|(key, files)| drop(book.offer(&key, files, Origin::State)));
-            if complete {
-                book.complete();
-            }
-        });
+        for (key, files) in saved {
+            // Refusals are counted and logged.
+            let _: Result<Applied, ReloadError> = store.offer(&store.turn(&key), files, Origin::State);
+        }
+        if complete {
+            store.update(Book::complete);
+        }
         store
     }
 
@@ -83,12 +91,37 @@ impl Store {
 
     /// Offers one tenant's bundle. On an error the tenant's last good bundle stays.
     pub fn apply(&self, key: &TenantKey, files: Files) -> Result<Applied, ReloadError> {
-        self.update(|book| book.offer(key, files, Origin::Source))
+        self.apply_in_turn(&self.turn(key), files)
+    }
+
+    /// Takes a place in the order of what is said about a tenant, for an offer that follows.
+    pub(crate) fn turn(&self, key: &TenantKey) -> Turn {
+        self.lock().turn(key)
+    }
+
+    /// [`Store::apply`], as if it had been called when the turn was taken.
+    pub(crate) fn apply_in_turn(&self, turn: &Turn, files: Files) -> Result<Applied, ReloadError> {
+        self.offer(turn, files, Origin::Source)
+    }
+
+    fn offer(&self, turn: &Turn, files: Files, origin: Origin) -> Result<Applied, ReloadError> {
+        let checked = self.check(turn, files);
+        self.update(|book| book.settle(turn, checked, origin))
+    }
+
+    fn check(&self, turn: &Turn, files: Files) -> Checked {
+        let held = self.lock().held(&turn.key);
+        offer::check(&turn.key, files, held.as_ref())
     }
 
     /// Forgets one tenant: its clients are denied.
     pub fn remove(&self, key: &TenantKey) {
         self.update(|book| book.forget(key));
+    }
+
+    /// Forgets all tenants but these.
+    pub(crate) fn retain(&self, present: &BTreeSet<TenantKey>) {
+        self.update(|book| book.retain(present));
     }
 
     /// Says which tenants there are, after all of them were offered: the others are forgotten, and the store is ready.
@@ -104,9 +137,20 @@ impl Store {
     /// Returns the tenants whose offer was refused; they keep their last good bundle.
     pub fn replace(&self, bundles: BTreeMap<TenantKey, Files>) -> Vec<(TenantKey, ReloadError)> {
         let present = bundles.keys().cloned().collect();
+        let turns: Vec<(Turn, Files)> = bundles.into_iter().map(|(key, files)| (self.turn(&key), files)).collect();
+        let checked: Vec<(Turn, Checked)> = turns
+            .into_iter()
+            .map(|(turn, files)| {
+                let checked = self.check(&turn, files);
+                (turn, checked)
+            })
+            .collect();
         self.update(|book| {
-            let offer = |(key, files)| book.offer(&key, files, Origin::Source).err().map(|error| (key, error));
-            let refused = bundles.into_iter().filter_map(offer).collect();
+            let settle = |(turn, checked): (Turn, Checked)| {
+                let error = book.settle(&turn, checked, Origin::Source).err()?;
+                Some((turn.key, error))
+            };
+            let refused = checked.into_iter().filter_map(settle).collect();
             book.retain(&present);
             book.complete();
             refused
@@ -143,7 +187,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
-        // The book changes by whole bundles only; a panic while one was decoded left it as it was.
+        // The book changes by whole bundles only; a panic left it as it was.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

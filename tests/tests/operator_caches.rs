@@ -93,7 +93,7 @@ async fn nothing_happens_while_any_list_is_incomplete(cluster: &Cluster) {
     let before = cluster.bundles().await;
     let mark = cluster.plane.audit_mark().await;
     let stalled: Vec<(StallingProxy, Program)> = join_all(LISTS.map(|list| stalled(cluster, list))).await;
-    tokio::time::sleep(STALL - Duration::from_millis(1500)).await;
+    tokio::time::sleep(STALL.mul_f32(0.85)).await;
     for ((_, operator), list) in stalled.iter().zip(LISTS) {
         assert!(!operator.stderr().contains(COMPLETE), "it did not wait for {list:?}");
     }

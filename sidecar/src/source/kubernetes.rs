@@ -7,25 +7,25 @@
 //!
 //! Needs get, list and watch on Secrets in that namespace, and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+mod offers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::StreamExt as _;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use mqtt_access_core::bundle::{BundleError, Digest, decode_index};
-use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::log_error::Chain;
-use crate::store::{Files, ReloadError, Shard, Store};
+use crate::store::{ReloadError, Store};
 use crate::tenant_key::TenantKey;
+use offers::{Offer, Offers, Settled};
 
 const LABEL: &str = "mqttaccess.io/bundle=index";
-const FETCHES_AT_ONCE: usize = 8;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -35,16 +35,17 @@ pub async fn watch_secrets(store: Arc<Store>, client: Client, namespace: &str) {
     let secrets: Api<Secret> = Api::namespaced(client, namespace);
     let config = watcher::Config::default().labels(LABEL);
     let mut events = watcher(secrets.clone(), config).backoff(Pauses(FIRST_PAUSE)).boxed();
-    let mut source = Source { store, secrets, listed: None, pending: HashMap::new() };
+    let offers = Offers::new(Arc::clone(&store), secrets);
+    let (reading, present, unanswered) = (None, BTreeSet::new(), None);
+    let mut source = Source { store, offers, reading, present, lists: 0, unanswered };
     loop {
-        let retry = source.next_retry();
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => source.take(event).await,
                 Some(Err(error)) => tracing::warn!(error = %Chain(&error), "bundles not watched; the last good ones stay"),
                 None => return,
             },
-            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => source.retry().await,
+            settled = source.offers.settled() => source.settled(settled).await,
         }
     }
 }
@@ -70,38 +71,39 @@ impl Backoff for Pauses {
 
 struct Source {
     store: Arc<Store>,
-    secrets: Api<Secret>,
+    offers: Offers,
     /// The list that is being read; `None` between lists.
-    listed: Option<BTreeMap<TenantKey, Vec<u8>>>,
-    /// Bundles that the store could not take because shards were missing.
-    pending: HashMap<TenantKey, Pending>,
-}
-
-struct Pending {
-    files: Files,
-    due: Instant,
-    pauses: Pauses,
+    reading: Option<BTreeMap<TenantKey, Vec<u8>>>,
+    /// The tenants that there are, as far as the last list and the events since tell.
+    present: BTreeSet<TenantKey>,
+    /// How many lists were read to their end.
+    lists: u64,
+    /// Tenants of the last list that the store has not answered for since; `None` once it has for all of them.
+    unanswered: Option<BTreeSet<TenantKey>>,
 }
 
 impl Source {
     async fn take(&mut self, event: watcher::Event<Secret>) {
         match event {
-            watcher::Event::Init => self.listed = Some(BTreeMap::new()),
+            watcher::Event::Init => self.reading = Some(BTreeMap::new()),
             watcher::Event::InitApply(secret) => {
                 if let Some((key, index)) = self.read(secret) {
-                    self.listed.get_or_insert_default().insert(key, index);
+                    self.reading.get_or_insert_default().insert(key, index);
                 }
             }
-            watcher::Event::InitDone => self.replace().await,
+            watcher::Event::InitDone => self.take_list().await,
             watcher::Event::Apply(secret) => {
                 if let Some((key, index)) = self.read(secret) {
-                    self.offer(key, Files { index, ..Files::default() }, Pauses(FIRST_PAUSE)).await;
+                    self.present.insert(key.clone());
+                    self.offers.send(key, Offer::new(index, self.lists));
                 }
             }
             watcher::Event::Delete(secret) => {
                 if let Ok(key) = secret.name_any().parse::<TenantKey>() {
-                    self.pending.remove(&key);
+                    self.present.remove(&key);
+                    self.offers.forget(&key);
                     self.store.remove(&key);
+                    self.answered(&key).await;
                 }
             }
         }
@@ -121,83 +123,41 @@ impl Source {
         Some((key, index))
     }
 
-    /// Offers a complete list, with whatever shards can be had now.
-    async fn replace(&mut self) {
-        self.pending.clear();
-        let mut bundles = BTreeMap::new();
-        for (key, index) in self.listed.take().unwrap_or_default() {
-            let files = self.with_shards(&key, Files { index, ..Files::default() }).await;
-            bundles.insert(key, files);
+    /// Forgets whom a complete list does not name, and offers the rest.
+    async fn take_list(&mut self) {
+        let listed = self.reading.take().unwrap_or_default();
+        self.lists += 1;
+        self.present = listed.keys().cloned().collect();
+        self.offers.retain(|key| listed.contains_key(key));
+        let present = self.present.clone();
+        on_blocking_thread(&self.store, move |store| store.retain(&present)).await;
+        self.unanswered = Some(self.present.clone());
+        for (key, index) in listed {
+            self.offers.send(key, Offer::new(index, self.lists));
         }
-        let offered = bundles.clone();
-        let refused = on_blocking_thread(&self.store, move |store| store.replace(bundles)).await;
-        let mut offered = offered;
-        for (key, error) in refused.unwrap_or_default() {
-            if let Some(files) = offered.remove(&key) {
-                self.await_shards(key, files, &error, Pauses(FIRST_PAUSE));
-            }
-        }
+        self.complete().await;
     }
 
-    async fn offer(&mut self, key: TenantKey, files: Files, pauses: Pauses) {
-        self.pending.remove(&key);
-        let files = self.with_shards(&key, files).await;
-        let (offer, offered) = (key.clone(), files.clone());
-        let applied = on_blocking_thread(&self.store, move |store| store.apply(&offer, offered)).await;
-        if let Some(Err(error)) = applied {
-            self.await_shards(key, files, &error, pauses);
+    async fn settled(&mut self, Settled { key, list }: Settled) {
+        // An offer from before the last list says nothing about that list.
+        if list == self.lists {
+            self.answered(&key).await;
         }
     }
 
-    /// Only what is missing can come later; anything else needs another index.
-    fn await_shards(&mut self, key: TenantKey, files: Files, error: &ReloadError, mut pauses: Pauses) {
-        if matches!(error, ReloadError::Bundle(BundleError::ShardMissing(_))) {
-            let due = Instant::now() + pauses.next().unwrap_or(LONGEST_PAUSE);
-            self.pending.insert(key, Pending { files, due, pauses });
+    async fn answered(&mut self, key: &TenantKey) {
+        if let Some(unanswered) = &mut self.unanswered {
+            unanswered.remove(key);
         }
+        self.complete().await;
     }
 
-    fn next_retry(&self) -> Option<Instant> {
-        self.pending.values().map(|pending| pending.due).min()
-    }
-
-    async fn retry(&mut self) {
-        let now = Instant::now();
-        let due: Vec<TenantKey> =
-            self.pending.iter().filter(|(_, pending)| pending.due <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            if let Some(Pending { files, due: _, pauses }) = self.pending.remove(&key) {
-                self.offer(key, files, pauses).await;
-            }
+    /// Makes the store ready once all that the list names was offered, with whatever shards could be had.
+    async fn complete(&mut self) {
+        if self.unanswered.take_if(|unanswered| unanswered.is_empty()).is_some() {
+            let present = self.present.clone();
+            on_blocking_thread(&self.store, move |store| store.complete(&present)).await;
         }
-    }
-
-    /// Adds the shards that the index names and nobody has yet. What cannot be had stays missing.
-    async fn with_shards(&self, key: &TenantKey, mut files: Files) -> Files {
-        let held = self.store.shards(key);
-        let wanted = decode_index(&files.index).map(|index| index.shards).unwrap_or_default();
-        let missing: Vec<Digest> = wanted
-            .into_iter()
-            .filter(|digest| !held.contains_key(digest) && !files.shards.contains_key(digest))
-            .collect();
-        let fetched = stream::iter(missing).map(|digest| self.fetch(key, digest)).buffer_unordered(FETCHES_AT_ONCE);
-        let mut fetched = fetched.into_stream().boxed();
-        while let Some(result) = fetched.next().await {
-            match result {
-                Ok((digest, shard)) => _ = files.shards.insert(digest, shard),
-                Err(error) => self.store.refuse(key, &error),
-            }
-        }
-        drop(fetched);
-        files
-    }
-
-    async fn fetch(&self, key: &TenantKey, digest: Digest) -> Result<(Digest, Shard), ReloadError> {
-        let name = format!("{key}.{digest}");
-        let secret = timeout(FETCH_TIMEOUT, self.secrets.get(&name)).await;
-        let secret = secret.map_err(|elapsed| ReloadError::Fetch(elapsed.into()))?;
-        let secret = secret.map_err(|error| ReloadError::Fetch(error.into()))?;
-        Ok((digest, Arc::new(take_data(secret, "shard")?)))
     }
 }
 

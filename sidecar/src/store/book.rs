@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mqtt_access_core::bundle::Digest;
 use mqtt_access_core::index::BrokerIndex;
 
-use super::offer::{Decoded, Files, ReloadError, Shard, decode, read_index};
+use super::offer::{Checked, Decoded, ReloadError, Shard, may_follow};
 use super::{Applied, Origin};
 use crate::log_error::Chain;
 use crate::metrics::{Metrics, ReloadFailure};
@@ -16,7 +16,10 @@ use crate::tenant_key::TenantKey;
 
 /// Everything that sources change.
 pub(super) struct Book {
-    held: BTreeMap<TenantKey, Decoded>,
+    held: BTreeMap<TenantKey, Arc<Decoded>>,
+    /// Turns that offers were given and that are not settled: what forgets or overtakes one takes it out of here.
+    open: BTreeMap<TenantKey, BTreeSet<u64>>,
+    turns: u64,
     /// What was refused last, so that a source which retries does not repeat itself in the log.
     complaints: BTreeMap<TenantKey, Complaint>,
     /// Whether a list was ever complete, in this run or in the one that left the state folder.
@@ -28,6 +31,13 @@ pub(super) struct Book {
 }
 
 type Complaint = (Option<Digest>, ReloadFailure);
+
+/// The place of an offer among all that is said about its tenant.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(super) key: TenantKey,
+    number: u64,
+}
 
 impl std::fmt::Debug for Book {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,6 +52,8 @@ impl Book {
     pub(super) fn new(state: Option<StateDir>, metrics: Arc<Metrics>) -> Self {
         Self {
             held: BTreeMap::new(),
+            open: BTreeMap::new(),
+            turns: 0,
             complaints: BTreeMap::new(),
             complete: false,
             changed: false,
@@ -51,42 +63,58 @@ impl Book {
         }
     }
 
-    pub(super) fn offer(&mut self, key: &TenantKey, files: Files, origin: Origin) -> Result<Applied, ReloadError> {
-        let digest = Digest::of(&files.index);
-        match self.judge(key, files) {
-            Err(error) => {
-                self.refused(key, Some(digest), &error);
-                Err(error)
-            }
-            Ok(None) => {
-                self.loaded = true;
-                Ok(Applied::Unchanged)
-            }
-            Ok(Some(decoded)) => {
-                self.accept(key, decoded, origin);
-                Ok(Applied::Changed)
-            }
-        }
+    /// Says that an offer will come. It counts unless its tenant is forgotten, or a later offer is taken, before.
+    pub(super) fn turn(&mut self, key: &TenantKey) -> Turn {
+        self.turns += 1;
+        self.open.entry(key.clone()).or_default().insert(self.turns);
+        Turn { key: key.clone(), number: self.turns }
     }
 
-    /// `None` where the offer is what is in service already. (pure)
-    fn judge(&self, key: &TenantKey, files: Files) -> Result<Option<Decoded>, ReloadError> {
-        let held = self.held.get(key);
-        if held.is_some_and(|held| held.index == files.index) {
-            return Ok(None);
-        }
-        let file = read_index(key, &files.index)?;
-        // Another UID is another tenant of the same name: its revisions start anew.
-        if let Some(held) = held.filter(|held| held.tenant.tenant().uid == file.tenant.uid) {
-            let held = held.tenant.revision();
-            if file.revision < held {
-                return Err(ReloadError::RevisionBack { offered: file.revision, held });
-            }
-        }
-        decode(&file, files, held.map(|held| &held.shards)).map(Some)
+    pub(super) fn held(&self, key: &TenantKey) -> Option<Arc<Decoded>> {
+        self.held.get(key).cloned()
     }
 
-    fn accept(&mut self, key: &TenantKey, decoded: Decoded, origin: Origin) {
+    /// Takes what was checked, judged by what is in service now.
+    pub(super) fn settle(&mut self, turn: &Turn, checked: Checked, origin: Origin) -> Result<Applied, ReloadError> {
+        let Turn { key, number } = turn;
+        if !self.close(key, |open| open == *number) {
+            return Ok(Applied::Superseded);
+        }
+        let Checked { digest, result } = checked;
+        let applied = result.and_then(|decoded| self.take(key, decoded, origin));
+        match &applied {
+            Ok(_) => _ = self.close(key, |open| open < *number),
+            Err(error) => self.refused(key, Some(digest), error),
+        }
+        applied
+    }
+
+    /// Ends turns of a tenant; whether there were any.
+    fn close(&mut self, key: &TenantKey, ended: impl Fn(u64) -> bool) -> bool {
+        let Some(open) = self.open.get_mut(key) else {
+            return false;
+        };
+        let before = open.len();
+        open.retain(|number| !ended(*number));
+        let after = open.len();
+        if after == 0 {
+            self.open.remove(key);
+        }
+        after < before
+    }
+
+    fn take(&mut self, key: &TenantKey, decoded: Arc<Decoded>, origin: Origin) -> Result<Applied, ReloadError> {
+        let held = self.held.get(key).map(AsRef::as_ref);
+        if held.is_some_and(|held| held.index == decoded.index) {
+            self.loaded = true;
+            return Ok(Applied::Unchanged);
+        }
+        may_follow(held, &decoded.tenant.tenant().uid, decoded.tenant.revision())?;
+        self.accept(key, decoded, origin);
+        Ok(Applied::Changed)
+    }
+
+    fn accept(&mut self, key: &TenantKey, decoded: Arc<Decoded>, origin: Origin) {
         let (revision, devices) = (decoded.tenant.revision(), decoded.tenant.device_count());
         tracing::info!(tenant = %key, revision, devices, "bundle loaded");
         if origin == Origin::Source {
@@ -110,6 +138,7 @@ impl Book {
     }
 
     pub(super) fn forget(&mut self, key: &TenantKey) {
+        self.open.remove(key);
         self.complaints.remove(key);
         if self.held.remove(key).is_some() {
             tracing::info!(tenant = %key, "bundle forgotten");
@@ -120,7 +149,7 @@ impl Book {
 
     pub(super) fn retain(&mut self, present: &BTreeSet<TenantKey>) {
         let saved = self.state.iter().flat_map(StateDir::tenants);
-        let known: BTreeSet<TenantKey> = self.held.keys().cloned().chain(saved).collect();
+        let known: BTreeSet<TenantKey> = self.held.keys().chain(self.open.keys()).cloned().chain(saved).collect();
         known.difference(present).for_each(|key| self.forget(key));
     }
 

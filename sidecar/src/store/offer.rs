@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{self, BundleError, Digest, EnvelopeError, IndexFile};
+use mqtt_access_core::bundle::{self, BundleError, Digest, EnvelopeError};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::template::TemplateError;
 use thiserror::Error;
@@ -90,30 +90,54 @@ impl std::fmt::Debug for Files {
     }
 }
 
-/// A bundle that decoded completely. (pure)
+/// A bundle that decoded completely.
 pub(super) struct Decoded {
     pub(super) index: Vec<u8>,
     pub(super) shards: BTreeMap<Digest, Shard>,
     pub(super) tenant: Arc<TenantIndex>,
 }
 
-/// Reads an index and checks that it is this tenant's. (pure)
-pub(super) fn read_index(key: &TenantKey, bytes: &[u8]) -> Result<IndexFile, ReloadError> {
-    let file = bundle::decode_index(bytes)?;
-    if key.is_of(&file.tenant) { Ok(file) } else { Err(ReloadError::Foreign) }
+/// What came of checking an offer.
+pub(super) struct Checked {
+    /// Of the index that was offered.
+    pub(super) digest: Digest,
+    pub(super) result: Result<Arc<Decoded>, ReloadError>,
 }
 
-/// Decodes the rest, taking shards from the offer or from the last good bundle. (pure)
-pub(super) fn decode(
-    file: &IndexFile,
-    files: Files,
-    held: Option<&BTreeMap<Digest, Shard>>,
-) -> Result<Decoded, ReloadError> {
+/// Checks an offer completely, against what was in service when that began. (pure)
+///
+/// This is the slow part, and needs no lock. What is in service already is not decoded again.
+pub(super) fn check(key: &TenantKey, files: Files, held: Option<&Arc<Decoded>>) -> Checked {
+    let digest = Digest::of(&files.index);
+    let result = match held {
+        Some(held) if held.index == files.index => Ok(Arc::clone(held)),
+        _ => decode(key, files, held.map(AsRef::as_ref)).map(Arc::new),
+    };
+    Checked { digest, result }
+}
+
+/// Takes shards from the offer or from what is in service.
+fn decode(key: &TenantKey, files: Files, held: Option<&Decoded>) -> Result<Decoded, ReloadError> {
     let Files { index, shards: offered } = files;
-    let find = |digest: &Digest| offered.get(digest).or_else(|| held?.get(digest));
-    let bundle = bundle::decode(file, |digest| find(digest).map(|bytes| Cow::Borrowed(bytes.as_slice())))?;
+    let file = bundle::decode_index(&index)?;
+    if !key.is_of(&file.tenant) {
+        return Err(ReloadError::Foreign);
+    }
+    may_follow(held, &file.tenant.uid, file.revision)?;
+    let find = |digest: &Digest| offered.get(digest).or_else(|| held?.shards.get(digest));
+    let bundle = bundle::decode(&file, |digest| find(digest).map(|bytes| Cow::Borrowed(bytes.as_slice())))?;
     let tenant = Arc::new(TenantIndex::new(bundle, file.revision)?);
     let keep = |digest: &Digest| Some((digest.clone(), Arc::clone(find(digest)?)));
     let shards = file.shards.iter().filter_map(keep).collect();
     Ok(Decoded { index, shards, tenant })
+}
+
+/// A revision never goes back. Another UID is another tenant of the same name: its revisions start anew. (pure)
+pub(super) fn may_follow(held: Option<&Decoded>, uid: &str, offered: u64) -> Result<(), ReloadError> {
+    match held.map(|held| &held.tenant) {
+        Some(held) if held.tenant().uid == uid && offered < held.revision() => {
+            Err(ReloadError::RevisionBack { offered, held: held.revision() })
+        }
+        _ => Ok(()),
+    }
 }

@@ -12,6 +12,7 @@
 mod bad_input;
 mod emqx;
 mod fixture;
+mod kubernetes;
 mod last_good;
 mod probes;
 mod program;

@@ -62,10 +62,9 @@ impl Entry {
             // `+` says nothing of a first level that starts with `$`, so nothing can be proved of it.
             Self::Template(levels) if starts_with_dollar_and_varies(levels) => return false,
             Self::Template(levels) => {
-                let read = |level: &Vec<Piece>| match level.iter().any(Piece::is_variable) {
-                    true => "+".to_owned(),
-                    false => level.iter().map(Piece::sample).collect(),
-                };
+                let text = |level: &Vec<Piece>| level.iter().map(Piece::sample).collect();
+                let varies = |level: &Vec<Piece>| level.iter().any(Piece::is_variable);
+                let read = |level| if varies(level) { "+".to_owned() } else { text(level) };
                 levels.iter().map(read).collect::<Vec<String>>().join("/")
             }
         };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
 use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, Stored};
 use serde_json::{Map, Value, json};
@@ -60,18 +61,20 @@ pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless
     run(devices.chain(policies).collect(), None).await.map(|_| ())
 }
 
-/// Runs the writes; a deadline ends them early, an error after all have been tried.
+/// Runs the writes, and tells whether it was all of them: none is begun after the deadline, and what has begun is
+/// finished, because a request that is cut off may still be carried out. An error does not keep the others from being tried.
 async fn run(writes: Writes<'_>, deadline: Option<Instant>) -> Result<bool, ReportError> {
-    let mut results = stream::iter(writes).buffer_unordered(CONCURRENCY);
+    let (mut waiting, mut begun) = (writes.into_iter().peekable(), FuturesUnordered::new());
     let mut first_error = Ok(());
-    while let Some(result) = results.next().await {
-        first_error = first_error.and(result);
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            // What has begun is finished; the rest is left for the next round.
-            return first_error.map(|()| false);
+    loop {
+        let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        let room = if in_time { CONCURRENCY.saturating_sub(begun.len()) } else { 0 };
+        begun.extend(waiting.by_ref().take(room));
+        match begun.next().await {
+            Some(result) => first_error = first_error.and(result),
+            None => return first_error.map(|()| waiting.peek().is_none()),
         }
     }
-    first_error.map(|()| true)
 }
 
 async fn write_device(
