@@ -1,6 +1,6 @@
 //! A factory: devices of two kinds, and policies as people write them.
 
-use mqtt_access_core::bundle::{Bundle, Claims, Device, Space, Tenant};
+use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, Revocations, Space, Tenant};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, device_key_id};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Selector, Subject, Topics};
@@ -44,6 +44,9 @@ fn tenant() -> Tenant {
         signature_algorithms: vec![MacAlgorithm::HmacSha1, MacAlgorithm::HmacSha256],
         superusers_allowed: false,
         ticket_key: Secret::new(vec![7; 32]),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     }
 }
 
@@ -52,9 +55,10 @@ fn device(number: usize) -> Device {
     Device {
         name: format!("d{number}"),
         uid: Some(format!("0b9f5a52-8a4b-4e6c-9d11-{number:012}")),
-        client_id: client_id(number),
+        client_id: ClientIds::One(client_id(number)),
         key_id: key_id(number),
         secret: Some(Secret::from(SECRET)),
+        login: None,
         labels: [("kind".to_owned(), kind.to_owned())].into(),
         client_attributes: Map::new(),
         disabled: false,

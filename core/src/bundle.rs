@@ -8,7 +8,7 @@ mod codec;
 mod envelope;
 mod pack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +17,13 @@ pub use envelope::{Digest, EnvelopeError};
 
 use crate::client::{Map, Mode};
 use crate::credential::MacAlgorithm;
+use crate::password::Verifier;
 use crate::policy::Policy;
+use crate::scram::{self, ScramSettings};
 use crate::secret::Secret;
 
 /// The format that [`encode`] writes. Every version that was ever written decodes for ever.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A point in time: seconds since 1970-01-01 UTC.
 pub type UnixSeconds = i64;
@@ -55,7 +57,7 @@ pub struct Tenant {
     pub suspended: bool,
     /// Attributes of all its clients.
     pub client_attributes: Map,
-    /// Keys of the Signature mode.
+    /// Keys of the Signature and Token modes.
     pub access_keys: Vec<AccessKey>,
     /// Modes that it accepts.
     pub modes: Vec<Mode>,
@@ -65,6 +67,41 @@ pub struct Tenant {
     pub superusers_allowed: bool,
     /// Under which tickets are issued: 32 random bytes.
     pub ticket_key: Secret,
+    /// What the broker announces to SCRAM clients; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<ScramSettings>,
+    /// The longest lifetime of a token, in seconds; [`crate::token::MAX_LIFETIME`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_max_ttl: Option<UnixSeconds>,
+    /// Which tokens are refused.
+    #[serde(default, skip_serializing_if = "Revocations::is_empty")]
+    pub token_revocations: Revocations,
+}
+
+/// Tokens that are refused although they are in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Revocations {
+    /// All that were issued before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_before: Option<UnixSeconds>,
+    /// Those with one of these IDs.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub ids: BTreeSet<String>,
+}
+
+impl Revocations {
+    /// Whether nothing is revoked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.issued_before.is_none() && self.ids.is_empty()
+    }
+
+    /// Whether a token is revoked.
+    #[must_use]
+    pub fn revoke(&self, id: &str, issued_at: UnixSeconds) -> bool {
+        self.issued_before.is_some_and(|before| issued_at < before) || self.ids.contains(id)
+    }
 }
 
 /// What one tenant owns on a broker; see [`crate::claims`].
@@ -90,7 +127,7 @@ pub struct Space {
     pub shared_with: Vec<String>,
 }
 
-/// A key of the Signature mode.
+/// A key of the Signature and Token modes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessKey {
@@ -106,6 +143,28 @@ pub struct AccessKey {
     /// Whether its secret was made for it, so that it may be restored from here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
+    /// What it may be used for.
+    #[serde(default = "connect", skip_serializing_if = "is_connect")]
+    pub uses: BTreeSet<KeyUse>,
+}
+
+/// What an access key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyUse {
+    /// Logging in with a signature, or with a token that was issued with it.
+    Connect,
+    /// Issuing, querying and revoking tokens; they then log in, whether or not the key itself may.
+    IssueTokens,
+    /// Registering and removing devices.
+    ManageDevices,
+}
+
+fn connect() -> BTreeSet<KeyUse> {
+    [KeyUse::Connect].into()
+}
+
+fn is_connect(uses: &BTreeSet<KeyUse>) -> bool {
+    *uses == connect()
 }
 
 /// A device with a secret of its own.
@@ -117,13 +176,17 @@ pub struct Device {
     /// UID of its resource, where its secret was made for it: for whom it may be restored from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The client ID that it owns. It is reserved even while the device has no secret or is disabled.
-    pub client_id: String,
-    /// The second part of its username: the DeviceAccessKeyId.
+    /// The client IDs that it opens.
+    pub client_id: ClientIds,
+    /// The second part of its username: the DeviceAccessKeyId. Empty where it has no HMAC key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key_id: String,
     /// The DeviceAccessKeySecret; absent where it is missing or unusable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
+    /// Its login name, for SCRAM and passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginName>,
     /// Labels for `deviceSelector`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Map,
@@ -139,4 +202,57 @@ pub struct Device {
     /// From when on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<UnixSeconds>,
+}
+
+/// Which client IDs a credential opens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClientIds {
+    /// A device's own. It is reserved even while the device has no secret or is disabled.
+    One(String),
+    /// For people and services: those that begin so, unless another credential owns them.
+    Prefix {
+        /// What they begin with.
+        prefix: String,
+    },
+}
+
+/// A login name with what its proofs are checked against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoginName {
+    /// The name; of all the tenant's credentials one has it.
+    pub name: String,
+    /// The SCRAM record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<scram::Keys>,
+    /// What a password is compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Verifier>,
+}
+
+impl ClientIds {
+    /// Whether a client ID is among them.
+    #[must_use]
+    pub fn contain(&self, client_id: &str) -> bool {
+        match self {
+            Self::One(own) => own == client_id,
+            Self::Prefix { prefix } => client_id.starts_with(prefix.as_str()),
+        }
+    }
+
+    /// The client ID, where there is just one.
+    #[must_use]
+    pub fn one(&self) -> Option<&str> {
+        match self {
+            Self::One(own) => Some(own),
+            Self::Prefix { .. } => None,
+        }
+    }
+}
+
+impl From<&str> for ClientIds {
+    fn from(client_id: &str) -> Self {
+        Self::One(client_id.to_owned())
+    }
 }

@@ -12,13 +12,19 @@ use crate::verdict::{Request, Target};
 /// Labels or attributes by name.
 pub type Map = BTreeMap<String, String>;
 
-/// How a client proved who it is: the first part of an ApsaraMQ username.
+/// How a client proved who it is: the first part of an ApsaraMQ username, or a login name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// `Signature|AccessKeyId|InstanceId`, keyed with an access key of the tenant.
     Signature,
     /// `DeviceCredential|DeviceAccessKeyId|InstanceId`, keyed with the device's own secret.
     DeviceCredential,
+    /// `Token|AccessKeyId|InstanceId`, with tokens that were issued with an access key of the tenant.
+    Token,
+    /// A login name, with MQTT 5 enhanced authentication.
+    Scram,
+    /// A login name, with its password.
+    Password,
 }
 
 impl Mode {
@@ -28,6 +34,9 @@ impl Mode {
         match self {
             Self::Signature => "Signature",
             Self::DeviceCredential => "DeviceCredential",
+            Self::Token => "Token",
+            Self::Scram => "Scram",
+            Self::Password => "Password",
         }
     }
 }
@@ -137,14 +146,19 @@ impl Grant {
     /// Whether the token permits the request.
     #[must_use]
     pub fn permits(&self, request: &Request<'_>) -> bool {
-        let Ok(filter) = Filter::parse(&self.filter) else {
-            return false;
-        };
         let used = match request.action() {
             Action::Publish => self.publish,
             Action::Subscribe => self.subscribe,
         };
-        used && match request.target {
+        used && self.reaches(request)
+    }
+
+    /// Whether the request lies within the resource, whatever that may be used for.
+    pub(crate) fn reaches(&self, request: &Request<'_>) -> bool {
+        let Ok(filter) = Filter::parse(&self.filter) else {
+            return false;
+        };
+        match request.target {
             Target::Publish(name) => filter.matches(name),
             Target::Subscribe(asked) => covers(filter, asked),
         }

@@ -48,7 +48,8 @@ impl<'a> ModeUsername<'a> {
         if parts.next().is_some() || key_id.is_empty() || instance_id.is_empty() {
             return None;
         }
-        let mode = [Mode::Signature, Mode::DeviceCredential].into_iter().find(|known| known.as_str() == mode)?;
+        let modes = [Mode::Signature, Mode::DeviceCredential, Mode::Token];
+        let mode = modes.into_iter().find(|known| known.as_str() == mode)?;
         Some(Self { mode, key_id, instance_id })
     }
 }
@@ -130,6 +131,12 @@ pub fn is_client_id(text: &str) -> bool {
     is_identifier(text, MAX_CLIENT_ID_BYTES) && !text.chars().any(char::is_whitespace)
 }
 
+/// Whether a credential may have a login name of its own: like a client ID, and without `:` and a leading `$`.
+#[must_use]
+pub fn is_login_name(text: &str) -> bool {
+    is_client_id(text) && !text.contains(':') && !text.starts_with('$')
+}
+
 /// Whether a client attribute may have a value: 1 to 256 bytes of the same alphabet, with inner spaces allowed.
 #[must_use]
 pub fn is_attribute_value(text: &str) -> bool {
@@ -152,7 +159,17 @@ mod tests {
     fn usernames_have_exactly_three_parts() {
         let parsed = ModeUsername::parse("Signature|AK.1|mqtt-acme").unwrap();
         assert_eq!((parsed.mode, parsed.key_id, parsed.instance_id), (Mode::Signature, "AK.1", "mqtt-acme"));
-        for text in ["Signature|AK.1", "Signature|AK.1|i|x", "Signature||i", "signature|a|i", "a", "", "Token|a|i"] {
+        for text in [
+            "Signature|AK.1",
+            "Signature|AK.1|i|x",
+            "Signature||i",
+            "signature|a|i",
+            "a",
+            "",
+            "token|a|i",
+            "Password|a|i",
+            "Scram|a|i",
+        ] {
             assert_eq!(ModeUsername::parse(text), None, "{text}");
         }
     }

@@ -7,13 +7,16 @@ mod login;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
-pub use login::{Credentials, Login, LoginVerdict};
+pub use login::{CheckedLogin, Credentials, Login, LoginStep, LoginVerdict, ScramVerdict, SlowLogin};
 pub use tenant::TenantIndex;
 
 use crate::bundle::UnixSeconds;
 use crate::claims::{self, Claimant, Outcome};
+use crate::client::Mode;
+use crate::password::ImportedHash;
 use crate::ticket::Unverified;
 use crate::verdict::{Reason, Request, Verdict};
 
@@ -23,6 +26,10 @@ pub struct BrokerIndex {
     tenants: HashMap<String, Arc<TenantIndex>>,
     /// Instance IDs of bundles that claim what another one holds: everything is refused to them.
     conflicting: BTreeMap<String, Arc<TenantIndex>>,
+    /// The tenants in service by their client-ID prefixes, of which no two nest.
+    by_prefix: BTreeMap<String, Arc<TenantIndex>>,
+    /// The oldest tenant in service: its key makes decoys for client IDs that nobody owns.
+    first: Option<Arc<TenantIndex>>,
 }
 
 /// An authorization request with what identifies its client.
@@ -41,6 +48,8 @@ pub struct Judged<'i> {
     pub verdict: Verdict<'i>,
     /// Whose bundle gave it.
     pub tenant: Option<&'i TenantIndex>,
+    /// ApsaraMQ's code, where a token client is refused.
+    pub token_code: Option<i8>,
 }
 
 impl BrokerIndex {
@@ -56,10 +65,39 @@ impl BrokerIndex {
             if matches!(outcome, Outcome::Refused(_)) {
                 index.conflicting.insert(id, Arc::clone(tenant));
             } else {
-                index.tenants.insert(id, Arc::clone(tenant));
+                index.serve(id, tenant);
             }
         }
         index
+    }
+
+    fn serve(&mut self, instance_id: String, tenant: &Arc<TenantIndex>) {
+        let claims = &tenant.tenant().claims;
+        let all = claims.client_id_prefixes.is_empty().then(String::new);
+        let prefixes = claims.client_id_prefixes.iter().cloned().chain(all);
+        self.by_prefix.extend(prefixes.map(|prefix| (prefix, Arc::clone(tenant))));
+        if self.first.as_ref().is_none_or(|first| tenant.seniority() < first.seniority()) {
+            self.first = Some(Arc::clone(tenant));
+        }
+        self.tenants.insert(instance_id, Arc::clone(tenant));
+    }
+
+    /// The tenant that owns a client ID.
+    #[must_use]
+    pub fn tenant_of_client(&self, client_id: &str) -> Option<&TenantIndex> {
+        // Whatever sorts between a prefix and the client ID would begin with that prefix too, and prefixes never nest.
+        let (prefix, tenant) =
+            self.by_prefix.range::<str, _>((Bound::Unbounded, Bound::Included(client_id))).next_back()?;
+        client_id.starts_with(prefix.as_str()).then_some(tenant)
+    }
+
+    fn first(&self) -> Option<&TenantIndex> {
+        self.first.as_deref()
+    }
+
+    /// A slow hash for passwords of clients that no tenant owns, so that they are refused no sooner than others.
+    fn decoy_hash(&self) -> Option<&ImportedHash> {
+        self.by_prefix.values().find_map(|tenant| tenant.decoy_hash())
     }
 
     /// The tenants in service.
@@ -70,12 +108,6 @@ impl BrokerIndex {
     /// The tenants that are refused because another one holds what they claim.
     pub fn conflicting(&self) -> impl Iterator<Item = &TenantIndex> {
         self.conflicting.values().map(AsRef::as_ref)
-    }
-
-    /// Checks a client's proof.
-    #[must_use]
-    pub fn login(&self, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginVerdict<'_> {
-        login::login(self, credentials, now)
     }
 
     /// Judges one publish or subscription of a client that has logged in.
@@ -96,7 +128,7 @@ impl BrokerIndex {
         session: Session<'_>,
         ask: impl FnOnce(&'i TenantIndex, Unverified<'_>) -> Verdict<'i>,
     ) -> Judged<'i> {
-        let refuse = |reason| Judged { verdict: Verdict::deny(reason), tenant: None };
+        let refuse = |reason| Judged { verdict: Verdict::deny(reason), tenant: None, token_code: None };
         if session.ticket.is_empty() {
             return refuse(Reason::TicketMissing);
         }
@@ -105,7 +137,12 @@ impl BrokerIndex {
         };
         match self.tenant(unverified.instance_id()) {
             Err(reason) => refuse(reason),
-            Ok(tenant) => Judged { verdict: ask(tenant, unverified), tenant: Some(tenant) },
+            Ok(tenant) => {
+                let of_token = unverified.mode() == Mode::Token;
+                let verdict = ask(tenant, unverified);
+                let token_code = (of_token && !verdict.is_allow()).then(|| verdict.cause().token_code());
+                Judged { verdict, tenant: Some(tenant), token_code }
+            }
         }
     }
 

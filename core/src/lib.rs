@@ -10,7 +10,7 @@
 //!
 //! - [`topic`] and [`template`]: MQTT's topics, and filters with variables.
 //! - [`policy`]: who is meant, and what is allowed or denied. [`rules`] is the same as an index, with `decide`.
-//! - [`credential`] and [`ticket`]: what a client presents, and what it is given.
+//! - [`credential`], [`token`], [`scram`], [`password`]: what a client presents. [`ticket`]: what it is given.
 //! - [`claims`]: which tenant owns which client IDs and topics.
 //! - [`bundle`]: one tenant in canonical bytes. [`index`]: bundles in the form that answers.
 
@@ -21,10 +21,13 @@ pub mod client;
 pub mod credential;
 mod glob;
 pub mod index;
+pub mod password;
 pub mod policy;
 pub mod rules;
+pub mod scram;
 pub mod secret;
 pub mod template;
 pub mod ticket;
+pub mod token;
 pub mod topic;
 pub mod verdict;

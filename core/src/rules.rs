@@ -14,8 +14,8 @@ use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{TemplateError, Topic};
-use crate::topic::Filter;
-use crate::verdict::{Allowed, Cause, Reason, Request, RuleRef, Target, Verdict};
+use crate::topic::{Filter, TopicName};
+use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
 use trie::{Entries, Entry, Trie};
 use walk::{Asked, Walk};
 
@@ -105,10 +105,29 @@ impl Rules {
         };
         match principal.client.grants {
             Some(grants) if !grants.iter().any(|grant| grant.permits(request)) => {
-                Verdict::deny(Reason::NotGrantedByToken)
+                let reached = grants.iter().any(|grant| grant.reaches(request));
+                Verdict::deny(if reached { Reason::TokenTypeMismatch } else { Reason::NotGrantedByToken })
             }
             _ => Verdict::Allow(Allowed::new(cause)),
         }
+    }
+
+    /// Whether anything within a filter could be allowed to a client, with some QoS and retain flag. An upper bound.
+    pub(crate) fn could_grant(&self, principal: &Principal<'_>, action: Action, filter: Filter<'_>) -> bool {
+        let target = match (action, TopicName::parse("any")) {
+            (Action::Publish, Ok(name)) => Target::Publish(name),
+            _ => Target::Subscribe(filter),
+        };
+        let flags = (0..=2).flat_map(|qos| [false, true].map(|retain| (Qos::try_from(qos).ok(), Some(retain))));
+        flags.into_iter().any(|(qos, retain)| {
+            let request = Request { target, qos, retain, notation: Notation::Mqtt };
+            let walk = |selected, effect| Walk { client: &principal.client, selected, request: &request, effect };
+            let denies = walk(&principal.deny, Effect::Deny);
+            let refused = denies.first(&self.deny_everything, |_| true).is_some()
+                || self.deny.first(&denies, Asked::Covered(filter)).is_some();
+            let allows = walk(&principal.allow, Effect::Allow);
+            !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
+        })
     }
 
     /// How many of some clients each policy selects, by their audiences.

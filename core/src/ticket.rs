@@ -13,9 +13,10 @@ use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::{equals, hmac_sha256};
 use crate::secret::Secret;
+use crate::token::Token;
 
-/// The longest ticket that is looked at.
-const MAX_TICKET_BYTES: usize = 64 * 1024;
+/// The longest ticket that is looked at: it holds what tokens say, which came in a password of 65,535 bytes.
+const MAX_TICKET_BYTES: usize = 128 * 1024;
 const VERSION: &str = "v1";
 /// Both are MACs under one key: their messages begin differently.
 const TICKET_DOMAIN: &[u8] = b"mqtt-access/ticket/v1\0";
@@ -32,7 +33,7 @@ pub struct Ticket {
     /// How the client proved itself.
     #[serde(rename = "m")]
     pub mode: Mode,
-    /// AccessKeyId or DeviceAccessKeyId.
+    /// AccessKeyId, DeviceAccessKeyId or login name.
     #[serde(rename = "k")]
     pub key_id: String,
     /// Which secret that key had; see [`generation`].
@@ -44,6 +45,9 @@ pub struct Ticket {
     /// From when on it is void; never when absent.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<UnixSeconds>,
+    /// The tokens of a token client.
+    #[serde(rename = "t", default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<Token>,
 }
 
 /// A ticket whose MAC has not been checked.
@@ -56,8 +60,8 @@ pub struct Unverified<'a> {
 
 /// A mark of one secret of a key, which tells nothing about the secret.
 #[must_use]
-pub fn generation(ticket_key: &Secret, secret: &Secret) -> String {
-    let mac = hmac_sha256(ticket_key.expose(), &[GENERATION_DOMAIN, secret.expose()].concat());
+pub fn generation(ticket_key: &Secret, secret: &[u8]) -> String {
+    let mac = hmac_sha256(ticket_key.expose(), &[GENERATION_DOMAIN, secret].concat());
     URL_SAFE_NO_PAD.encode(mac.get(..GENERATION_BYTES).unwrap_or(&mac))
 }
 
@@ -91,6 +95,11 @@ impl<'a> Unverified<'a> {
         &self.ticket.instance_id
     }
 
+    /// How its client says that it proved itself.
+    pub(crate) fn mode(&self) -> Mode {
+        self.ticket.mode
+    }
+
     /// The ticket, if it was sealed with this key.
     #[must_use]
     pub fn verify(self, ticket_key: &Secret) -> Option<Ticket> {
@@ -114,6 +123,7 @@ mod tests {
             generation: "g".to_owned(),
             client_id: "c".to_owned(),
             expires_at: None,
+            tokens: Vec::new(),
         }
     }
 
@@ -143,6 +153,6 @@ mod tests {
     #[test]
     fn a_generation_tells_secrets_apart() {
         let key = Secret::from("key");
-        assert_ne!(generation(&key, &Secret::from("a")), generation(&key, &Secret::from("b")));
+        assert_ne!(generation(&key, b"a"), generation(&key, b"b"));
     }
 }

@@ -46,6 +46,35 @@ impl Request<'_> {
     }
 }
 
+impl Reason {
+    /// What ApsaraMQ calls the refusal of a token client: 1 forged or unparsable, 2 expired, 3 revoked, 4 the resource does
+    /// not match, 5 the permission type does not match, 8 the signature is invalid, and -1 (the account has no permission)
+    /// for everything that is not the token's fault.
+    #[must_use]
+    pub fn token_code(self) -> i8 {
+        match self {
+            Self::TokenMalformed | Self::TokenClientIdMismatch => 1,
+            Self::TokenExpired | Self::TicketExpired => 2,
+            Self::TokenRevoked => 3,
+            Self::NotGrantedByToken => 4,
+            Self::TokenTypeMismatch => 5,
+            Self::TokenSignatureInvalid => 8,
+            _ => -1,
+        }
+    }
+}
+
+impl Cause<'_> {
+    /// [`Reason::token_code`]; a rule that denies is the account's.
+    #[must_use]
+    pub fn token_code(self) -> i8 {
+        match self {
+            Self::Reason(reason) => reason.token_code(),
+            Self::Rule(_) => -1,
+        }
+    }
+}
+
 /// The answer. Only the decider in this crate can make an [`Allowed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict<'i> {
@@ -157,19 +186,39 @@ reasons! {
     Superuser,
     /// No Allow rule covers the request.
     NotGranted,
-    /// The policies allow it, the client's tokens do not.
+    /// The policies allow it, but no resource of the client's tokens reaches it.
     NotGrantedByToken,
+    /// A token's resources reach it, but not for this; or a token was presented as another type than its own.
+    TokenTypeMismatch,
+    /// Not `type|token` pairs, or a token is no JWT, is not what it has to be, or is of another key or instance.
+    TokenMalformed,
+    /// A token was not signed with the access key's token key.
+    TokenSignatureInvalid,
+    /// A token has expired.
+    TokenExpired,
+    /// A token has been revoked.
+    TokenRevoked,
+    /// A token is bound to another client ID.
+    TokenClientIdMismatch,
     /// A field is missing, doubled, too long, of the wrong type or not what its name says.
     Malformed,
     /// The username names no mode that this tenant accepts.
     ModeNotAccepted,
     /// No tenant has this instance ID.
     UnknownInstance,
-    /// The tenant has no such key.
+    /// No tenant owns the client ID.
+    UnknownClientId,
+    /// The tenant has no such key, or login name.
     UnknownKey,
-    /// The password is not the signature of the client ID.
+    /// The password is not the signature of the client ID, or not that of the login name.
     WrongProof,
-    /// The key exists but its secret is missing or unusable.
+    /// The access key may not be used to connect.
+    UseNotAllowed,
+    /// Too many passwords wait to be checked, of all or of this tenant.
+    TooManyLogins,
+    /// The proof was wrong, as too many of the same identity or source were shortly before.
+    TooManyFailures,
+    /// The key exists but its secret is missing or unusable, or is not for this mode.
     KeyWithoutSecret,
     /// The access key or the device is disabled.
     Disabled,

@@ -31,6 +31,7 @@ pub use definitions::{CATEGORY, GROUP, VERSION, all};
 pub use device_credential::{DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism};
 pub use stored::{Stored, Undecodable};
 pub use tenant::{
-    AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, MqttTenant, MqttTenantSpec,
-    MqttTenantStatus, SignatureAlgorithm, TenantIsolated, TenantPublished, TenantReady, TopicClaim,
+    AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, KeyUse, MqttTenant,
+    MqttTenantSpec, MqttTenantStatus, SignatureAlgorithm, TenantIsolated, TenantPublished, TenantReady, TokenLimits,
+    TokenRevocations, TopicClaim,
 };

@@ -349,6 +349,14 @@ fn label_requirement() -> Value {
     })
 }
 
+pub(crate) fn token_ids(_: &mut SchemaGenerator) -> Schema {
+    set_of(&text(128, &[at_most_bytes(128), no_control()]), 0, 256)
+}
+
+pub(crate) fn token_seconds(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int64", "minimum": 60, "maximum": 2_592_000 })
+}
+
 pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "maxLength": 64, "pattern": DATE_TIME })
 }

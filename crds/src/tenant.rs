@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,8 @@ use crate::{Condition, SecretRef, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MqttTenantSpec {
-    /// The instance ID: the third part of the usernames `Signature|AccessKeyId|InstanceId` and
-    /// `DeviceCredential|DeviceAccessKeyId|InstanceId`. 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit,
+    /// The instance ID: the third part of the usernames `Signature|AccessKeyId|InstanceId`, `Token|AccessKeyId|InstanceId`
+    /// and `DeviceCredential|DeviceAccessKeyId|InstanceId`. 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit,
     /// for example `mqtt-acme`; `acme/1` and `-acme` are refused. Immutable, because device keys are derived from it. One
     /// tenant of a broker has it; of two that claim it, one says `Isolated=False`.
     #[schemars(schema_with = "schema::immutable_instance_id")]
@@ -80,8 +81,9 @@ pub struct MqttTenantSpec {
     #[schemars(schema_with = "schema::client_attributes")]
     pub client_attributes: BTreeMap<String, String>,
 
-    /// Keys for clients that log in as `Signature|AccessKeyId|InstanceId`. Such a key opens every client ID of the tenant
-    /// that has no `DeviceCredential`: it belongs into backends, not into devices.
+    /// Keys for clients that log in as `Signature|AccessKeyId|InstanceId`, or with tokens as `Token|AccessKeyId|InstanceId`.
+    /// Such a key opens every client ID of the tenant that has no `DeviceCredential`: it belongs into backends, not into
+    /// devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub access_keys: Vec<AccessKey>,
@@ -89,6 +91,11 @@ pub struct MqttTenantSpec {
     /// How the tenant's clients may log in. All that mqtt-access knows, unless narrowed here.
     #[serde(default)]
     pub authentication: Authentication,
+
+    /// Tokens that are refused although they are in order, also those of sessions that are open. What the token service
+    /// revokes is kept elsewhere and need not stand here.
+    #[serde(default)]
+    pub token_revocations: TokenRevocations,
 
     /// Whether `superuser: true` of a `DeviceCredential` counts. While `false`, such a device is an ordinary one and says
     /// `SuperuserNotAllowed`.
@@ -113,7 +120,23 @@ pub struct TopicClaim {
     pub shared_with: Vec<String>,
 }
 
-/// A key for clients that log in with mode `Signature`.
+/// Tokens that are refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRevocations {
+    /// Refuses every token whose `iat` lies before this moment, for example `2027-01-31T00:00:00Z`: what to set when a
+    /// backend has leaked its tokens. An RFC 3339 time with seconds and a zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::date_time")]
+    pub issued_before: Option<Time>,
+
+    /// Refuses the tokens with these IDs: their claim `jti`, 1 to 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::token_ids")]
+    pub ids: Vec<String>,
+}
+
+/// A key for clients that log in with mode `Signature` or `Token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessKey {
@@ -126,20 +149,39 @@ pub struct AccessKey {
     #[serde(default)]
     pub disabled: bool,
 
+    /// What the key may be used for. `Connect`: MQTT clients log in with it, or with a token that was issued with it.
+    /// `IssueTokens`: whoever has it may issue, query and revoke tokens at the token service; clients log in with them,
+    /// the key itself may only with `Connect`. `ManageDevices`: whoever has it may register, refresh and remove devices
+    /// of the tenant there.
+    #[serde(default = "connect")]
+    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
+    pub uses: Vec<KeyUse>,
+
     /// A Secret that holds the key. Left out, the operator generates one and names it `<tenant>-<name>-access-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretRef")]
     pub secret_ref: Option<SecretRef>,
 }
 
+/// What an access key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum KeyUse {
+    /// Logging in.
+    Connect,
+    /// Issuing, querying and revoking tokens.
+    IssueTokens,
+    /// Registering and removing devices.
+    ManageDevices,
+}
+
 /// How clients may log in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
-    /// The modes that are open: the first part of the username. For example `[DeviceCredential]` for a tenant whose
-    /// clients are devices with a credential each. A login with any other mode is refused.
+    /// The modes that are open. For example `[DeviceCredential]` for a tenant whose clients are devices with a key each.
+    /// A login with any other mode is refused, and so is every request of its sessions.
     #[serde(default = "all_modes")]
-    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub modes: Vec<AuthMode>,
 
     /// The algorithms that a password, which is a signature of the client ID, may be made with. `[HmacSha256]` refuses
@@ -147,21 +189,42 @@ pub struct Authentication {
     #[serde(default = "all_algorithms")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub signature_algorithms: Vec<SignatureAlgorithm>,
+
+    /// Limits of tokens.
+    #[serde(default)]
+    pub token: TokenLimits,
+}
+
+/// Limits of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenLimits {
+    /// The longest lifetime of a token, in seconds from its `iat`: 60 to 2592000, which is 30 days and the default. A token
+    /// that claims more ends then all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::token_seconds")]
+    pub max_ttl_seconds: Option<i64>,
 }
 
 impl Default for Authentication {
     fn default() -> Self {
-        Self { modes: all_modes(), signature_algorithms: all_algorithms() }
+        Self { modes: all_modes(), signature_algorithms: all_algorithms(), token: TokenLimits::default() }
     }
 }
 
-/// The first part of an MQTT username of three parts.
+/// How a client proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AuthMode {
     /// `Signature|AccessKeyId|InstanceId`: the password is a signature of the client ID with an access key.
     Signature,
     /// `DeviceCredential|DeviceAccessKeyId|InstanceId`: the same with the device's own key.
     DeviceCredential,
+    /// `Token|AccessKeyId|InstanceId`: the password is one to three tokens that were issued with an access key.
+    Token,
+    /// MQTT 5 enhanced authentication with a login name, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    Scram,
+    /// A login name with its password.
+    Password,
 }
 
 /// How a client ID is signed.
@@ -307,9 +370,13 @@ fn default_broker() -> String {
 }
 
 fn all_modes() -> Vec<AuthMode> {
-    vec![AuthMode::Signature, AuthMode::DeviceCredential]
+    vec![AuthMode::Signature, AuthMode::DeviceCredential, AuthMode::Token, AuthMode::Scram, AuthMode::Password]
 }
 
 fn all_algorithms() -> Vec<SignatureAlgorithm> {
     vec![SignatureAlgorithm::HmacSha1, SignatureAlgorithm::HmacSha256]
+}
+
+fn connect() -> Vec<KeyUse> {
+    vec![KeyUse::Connect]
 }

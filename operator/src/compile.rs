@@ -7,7 +7,7 @@ mod device;
 mod policy;
 mod tenant;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{Bundle, Claims, UnixSeconds};
@@ -28,6 +28,8 @@ pub struct Gathered {
     pub claims: Claims,
     /// The key under which its tickets are issued.
     pub ticket_key: Secret,
+    /// IDs of tokens that the token service has revoked.
+    pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
     pub access_keys: BTreeMap<String, Key>,
     /// Its devices, by their names.

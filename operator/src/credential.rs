@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, ModeUsername, access_key_id, device_key_id, password};
 use mqtt_access_core::secret::Secret;
+use mqtt_access_core::token::token_key;
 use zeroize::Zeroizing;
 
 use crate::compile::{Key, KeyProblem};
@@ -85,9 +86,12 @@ pub(crate) fn generated_data(owner: Owner<'_>, instance_id: &str, secret: &Secre
         (data::INSTANCE_ID, instance_id.as_bytes().to_vec()),
         (data::USERNAME, username.into_bytes()),
     ];
-    if let Owner::Device { client_id } = owner {
-        entries.push((data::CLIENT_ID, client_id.as_bytes().to_vec()));
-        entries.push((data::PASSWORD, password(MacAlgorithm::HmacSha1, secret, client_id).into_bytes()));
+    match owner {
+        Owner::Device { client_id } => {
+            entries.push((data::CLIENT_ID, client_id.as_bytes().to_vec()));
+            entries.push((data::PASSWORD, password(MacAlgorithm::HmacSha1, secret, client_id).into_bytes()));
+        }
+        Owner::AccessKey { name: _ } => entries.push((data::TOKEN_KEY, token_key(secret).expose().to_vec())),
     }
     entries.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value))).collect()
 }

@@ -19,6 +19,8 @@ pub(crate) mod data {
     pub(crate) const ACCESS_KEY_ID: &str = "accessKeyId";
     /// The AccessKeySecret or DeviceAccessKeySecret: the HMAC key.
     pub(crate) const ACCESS_KEY_SECRET: &str = "accessKeySecret";
+    /// Of an access key: what tokens are signed with.
+    pub(crate) const TOKEN_KEY: &str = "tokenKey";
     /// The tenant's instance ID.
     pub(crate) const INSTANCE_ID: &str = "instanceId";
     /// The device's client ID.

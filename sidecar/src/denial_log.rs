@@ -55,7 +55,7 @@ impl DenialLog {
             metrics.line_suppressed();
             return;
         };
-        let Judgement { about, client_id, topic, tenant, outcome } = judgement;
+        let Judgement { about, client_id, topic, tenant, outcome, token_code } = judgement;
         let (reason, rule) = match outcome.cause() {
             Cause::Reason(reason) => (reason.as_str(), None),
             Cause::Rule(rule) => ("Rule", Some(rule)),
@@ -64,6 +64,7 @@ impl DenialLog {
             dialect = dialect.as_str(),
             action = about.as_str(),
             reason,
+            token_code,
             rule = rule.map(tracing::field::display),
             client_id = client_id.map(escape),
             topic = topic.map(escape),

@@ -63,6 +63,8 @@ pub(crate) struct Judgement<'a> {
     pub(crate) topic: Option<&'a str>,
     pub(crate) tenant: Option<&'a TenantIndex>,
     pub(crate) outcome: Outcome<'a>,
+    /// ApsaraMQ's code, where a token client is refused.
+    pub(crate) token_code: Option<i8>,
 }
 
 /// The answer itself.
@@ -144,16 +146,16 @@ impl<'a> Judgement<'a> {
     /// A refusal of a question that was not understood, or not looked at.
     pub(crate) fn refuse(about: About, reason: Reason) -> Self {
         let outcome = Outcome::Verdict(Verdict::deny(reason));
-        Self { about, client_id: None, topic: None, tenant: None, outcome }
+        Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None }
     }
 
     fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
-        let LoginVerdict { result, tenant } = verdict;
+        let LoginVerdict { result, tenant, token_code } = verdict;
         let outcome = match result {
             Ok(login) => Outcome::Login(login),
             Err(reason) => Outcome::Verdict(Verdict::deny(reason)),
         };
-        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome }
+        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code }
     }
 }
 

@@ -1,8 +1,8 @@
-//! The bundle format, pinned by committed bytes: what version 1 wrote decodes for ever, and the same content gives the
+//! The bundle format, pinned by committed bytes: what any version wrote decodes for ever, and the same content gives the
 //! same bytes.
 //!
-//! `WRITE_FIXTURES=1 cargo test -p mqtt-access-tests --test bundle_fixtures` writes tests/data/bundles/v1 anew. That is
-//! for the time before version 1 is released; afterwards a change of format is a new version with its own folder.
+//! `WRITE_FIXTURES=1 cargo test -p mqtt-access-tests --test bundle_fixtures` writes the folder of the present version anew.
+//! That is for the time before it is released; afterwards a change of format is a new version with its own folder.
 
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
@@ -10,12 +10,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
-    AccessKey, Bundle, BundleError, Claims, Device, Digest, Encoded, EnvelopeError, Space, Tenant, decode,
-    decode_index, encode,
+    AccessKey, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError, FORMAT_VERSION, KeyUse,
+    LoginName, Revocations, Space, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
+use mqtt_access_core::password::Verifier;
 use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
+use mqtt_access_core::scram::{Keys, ScramAlgorithm, ScramSettings};
 use mqtt_access_core::secret::Secret;
 
 const REVISION: u64 = 1_795_000_000_000;
@@ -26,7 +28,52 @@ fn map(entries: &[(&str, &str)]) -> Map {
 
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
+    let mut bundle = bundle_of_version_1();
+    bundle.tenant.scram = Some(ScramSettings { algorithm: ScramAlgorithm::Sha512, iterations: 10_000 });
+    bundle.tenant.token_max_ttl = Some(86_400);
+    bundle.tenant.token_revocations =
+        Revocations { issued_before: Some(1_790_000_000), ids: ["t1".to_owned(), "t2".to_owned()].into() };
+    bundle.tenant.modes.extend([Mode::Token, Mode::Scram, Mode::Password]);
+    if let Some(key) = bundle.tenant.access_keys.first_mut() {
+        key.uses = [KeyUse::Connect, KeyUse::IssueTokens, KeyUse::ManageDevices].into();
+    }
+    bundle.devices.extend([sensor(), person()]);
+    bundle
+}
+
+/// What version 1 knew.
+fn bundle_of_version_1() -> Bundle {
     Bundle { tenant: tenant(), policies: vec![policy(), denied()], devices: vec![plain_device(), device()] }
+}
+
+/// A device with SCRAM and a generated password.
+fn sensor() -> Device {
+    let bytes = |byte: u8, length: usize| Secret::new(vec![byte; length]);
+    let login = LoginName {
+        name: "acme-sensor".to_owned(),
+        scram: Some(Keys { salt: bytes(1, 16), stored_key: bytes(2, 64), server_key: bytes(3, 64) }),
+        password: Some(Verifier::Fast(bytes(4, 32))),
+    };
+    Device {
+        name: "sensor".to_owned(),
+        client_id: ClientIds::from("acme-sensor"),
+        key_id: String::new(),
+        secret: None,
+        login: Some(login),
+        ..plain_device()
+    }
+}
+
+/// A person with an imported hash and any client ID of a prefix.
+fn person() -> Device {
+    let hash = "$2b$04$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76";
+    let password = Some(Verifier::Slow(hash.parse().unwrap()));
+    Device {
+        name: "ada".to_owned(),
+        client_id: ClientIds::Prefix { prefix: "acme-people-".to_owned() },
+        login: Some(LoginName { name: "ada".to_owned(), scram: None, password }),
+        ..sensor()
+    }
 }
 
 fn tenant() -> Tenant {
@@ -53,6 +100,7 @@ fn tenant() -> Tenant {
                 secret: Some(Secret::from("access key secret")),
                 disabled: false,
                 generated: true,
+                uses: [KeyUse::Connect].into(),
             },
             AccessKey {
                 name: "old".to_owned(),
@@ -60,12 +108,16 @@ fn tenant() -> Tenant {
                 secret: None,
                 disabled: true,
                 generated: false,
+                uses: [KeyUse::Connect].into(),
             },
         ],
         modes: vec![Mode::Signature, Mode::DeviceCredential],
         signature_algorithms: vec![MacAlgorithm::HmacSha1, MacAlgorithm::HmacSha256],
         superusers_allowed: true,
         ticket_key: Secret::new((0..32).collect()),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     }
 }
 
@@ -73,9 +125,10 @@ fn plain_device() -> Device {
     Device {
         name: "b".to_owned(),
         uid: None,
-        client_id: "acme-b".to_owned(),
+        client_id: ClientIds::from("acme-b"),
         key_id: "DC.b".to_owned(),
         secret: None,
+        login: None,
         labels: Map::new(),
         client_attributes: Map::new(),
         disabled: false,
@@ -88,9 +141,10 @@ fn device() -> Device {
     Device {
         name: "press-1".to_owned(),
         uid: Some("5f6d1a32-6d0b-4a8e-8f60-64a1f8d3b702".to_owned()),
-        client_id: "GID_acme@@@press-1".to_owned(),
+        client_id: ClientIds::from("GID_acme@@@press-1"),
         key_id: "DC.press-1".to_owned(),
         secret: Some(Secret::from("device secret \"quoted\" \\ é")),
+        login: None,
         labels: map(&[("kind", "press"), ("mqttaccess.io/floor", "2")]),
         client_attributes: map(&[("site", "north hall"), ("device_id", "1")]),
         disabled: true,
@@ -144,12 +198,23 @@ fn denied() -> Policy {
     Policy { name: "a-mistake".to_owned(), subjects: vec![everyone], rules: vec![deny] }
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("data/bundles/v1")
+fn folder(version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("data/bundles/v{version}"))
 }
 
 fn read(name: &str) -> Vec<u8> {
-    std::fs::read(folder().join(name)).unwrap()
+    read_version(FORMAT_VERSION, name)
+}
+
+fn read_version(version: u32, name: &str) -> Vec<u8> {
+    std::fs::read(folder(version).join(name)).unwrap()
+}
+
+fn decoded(version: u32) -> Bundle {
+    let index = decode_index(&read_version(version, "index")).unwrap();
+    assert_eq!(index.revision, REVISION);
+    let shard = |digest: &Digest| Some(Cow::Owned(read_version(version, &format!("shard-{digest}"))));
+    in_order(decode(&index, shard).unwrap())
 }
 
 fn in_order(mut bundle: Bundle) -> Bundle {
@@ -160,21 +225,24 @@ fn in_order(mut bundle: Bundle) -> Bundle {
 
 #[test]
 fn the_bytes_of_version_1_decode_to_what_was_encoded() {
+    assert_eq!(decoded(1), in_order(bundle_of_version_1()));
+}
+
+#[test]
+fn the_bytes_of_version_2_decode_to_what_was_encoded() {
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         write_fixtures(&encode(&bundle()).unwrap());
     }
-    let index = decode_index(&read("index")).unwrap();
-    assert_eq!(index.revision, REVISION);
-    let decoded = decode(&index, |digest| Some(Cow::Owned(read(&format!("shard-{digest}"))))).unwrap();
-    assert_eq!(in_order(decoded), in_order(bundle()));
+    assert_eq!(decoded(2), in_order(bundle()));
 }
 
 fn write_fixtures(encoded: &Encoded) {
-    let _ = std::fs::remove_dir_all(folder());
-    std::fs::create_dir_all(folder()).unwrap();
-    std::fs::write(folder().join("index"), encoded.index(REVISION).unwrap()).unwrap();
+    let folder = folder(FORMAT_VERSION);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("index"), encoded.index(REVISION).unwrap()).unwrap();
     for (digest, bytes) in &encoded.shards {
-        std::fs::write(folder().join(format!("shard-{digest}")), bytes).unwrap();
+        std::fs::write(folder.join(format!("shard-{digest}")), bytes).unwrap();
     }
 }
 
@@ -189,7 +257,7 @@ fn the_same_bundle_gives_the_same_bytes_in_whatever_order_it_comes() {
         for (digest, bytes) in &encoded.shards {
             assert_eq!(*bytes, read(&format!("shard-{digest}")));
         }
-        assert_eq!(std::fs::read_dir(folder()).unwrap().count(), encoded.shards.len() + 1);
+        assert_eq!(std::fs::read_dir(folder(FORMAT_VERSION)).unwrap().count(), encoded.shards.len() + 1);
     }
 }
 
@@ -253,11 +321,11 @@ fn other_versions_other_files_and_other_fields_are_refused() {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let payload = &bytes[at..];
     let refusal = |bytes: &[u8]| decode_index(bytes).unwrap_err();
-    assert!(decode_index(&enveloped("mqtt-access-index 1", payload)).is_ok());
-    assert!(matches!(
-        refusal(&enveloped("mqtt-access-index 2", payload)),
-        BundleError::Index(EnvelopeError::Version(2))
-    ));
+    assert!(decode_index(&enveloped("mqtt-access-index 2", payload)).is_ok());
+    for version in [0, 3] {
+        let refusal = refusal(&enveloped(&format!("mqtt-access-index {version}"), payload));
+        assert!(matches!(refusal, BundleError::Index(EnvelopeError::Version(unknown)) if unknown == version));
+    }
     for line in ["mqtt-access-shard 1", "mqtt-access-index", "mqtt-access-index 1 1", "mqtt-access-index x"] {
         assert!(matches!(refusal(&enveloped(line, payload)), BundleError::Index(EnvelopeError::Header)), "{line}");
     }

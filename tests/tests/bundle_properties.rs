@@ -5,10 +5,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::{Bundle, Claims, Device, Digest, Encoded, Tenant, decode, decode_index, encode};
+use mqtt_access_core::bundle::{
+    Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Tenant, decode, decode_index, encode,
+};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
+use mqtt_access_core::password::Verifier;
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
+use mqtt_access_core::scram::Keys;
 use mqtt_access_core::secret::Secret;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -30,6 +34,9 @@ fn tenant() -> Tenant {
         signature_algorithms: vec![MacAlgorithm::HmacSha1],
         superusers_allowed: false,
         ticket_key: Secret::new(vec![7; 32]),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     }
 }
 
@@ -37,9 +44,10 @@ fn device(number: usize, bytes: usize) -> Device {
     Device {
         name: format!("d{number}"),
         uid: Some(format!("uid-{number}")),
-        client_id: format!("acme-{number}"),
+        client_id: ClientIds::One(format!("acme-{number}")),
         key_id: format!("DC.{number}"),
         secret: Some(Secret::new(vec![number.to_le_bytes()[0]; 32])),
+        login: None,
         labels: [("filler".to_owned(), "x".repeat(bytes))].into(),
         client_attributes: Map::new(),
         disabled: false,
@@ -99,16 +107,37 @@ fn cases(by_default: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 
+fn any_login() -> impl Strategy<Value = LoginName> {
+    let bytes = || vec(any::<u8>(), 0..64).prop_map(Secret::new);
+    let keys = (bytes(), bytes(), bytes());
+    let keys = keys.prop_map(|(salt, stored_key, server_key)| Keys { salt, stored_key, server_key });
+    let password = proptest::option::of(bytes().prop_map(Verifier::Fast));
+    let scram = proptest::option::of(keys);
+    (any::<String>(), scram, password).prop_map(|(name, scram, password)| LoginName { name, scram, password })
+}
+
 fn any_device() -> impl Strategy<Value = Device> {
     let texts = || btree_map(any::<String>(), any::<String>(), 0..3);
     let names = (any::<String>(), any::<Option<String>>(), any::<String>(), any::<String>());
     let secret = proptest::option::of(vec(any::<u8>(), 0..40));
-    let flags = (any::<bool>(), any::<bool>(), any::<Option<i64>>());
+    let flags = (any::<bool>(), any::<bool>(), any::<Option<i64>>(), proptest::option::of(any_login()));
     (names, secret, texts(), texts(), flags).prop_map(|(names, secret, labels, client_attributes, flags)| {
         let (name, uid, client_id, key_id) = names;
-        let (disabled, superuser, expires_at) = flags;
+        let (disabled, superuser, expires_at, login) = flags;
         let secret = secret.map(Secret::new);
-        Device { name, uid, client_id, key_id, secret, labels, client_attributes, disabled, superuser, expires_at }
+        Device {
+            name,
+            uid,
+            client_id: ClientIds::One(client_id),
+            key_id,
+            secret,
+            login,
+            labels,
+            client_attributes,
+            disabled,
+            superuser,
+            expires_at,
+        }
     })
 }
 
@@ -122,7 +151,7 @@ proptest! {
         name in any::<String>(),
         filler in any::<String>(),
     ) {
-        let devices: BTreeMap<String, Device> = devices.into_iter().map(|it| (it.client_id.clone(), it)).collect();
+        let devices: BTreeMap<ClientIds, Device> = devices.into_iter().map(|it| (it.client_id.clone(), it)).collect();
         let rule = Rule { topics: Topics::Listed(topics), ..rule(3, 0, 0) };
         let policies = vec![Policy { rules: vec![rule], ..policy(&name, 0, 0, 0) }];
         let tenant = Tenant { client_attributes: [(filler.clone(), filler)].into(), ..tenant() };

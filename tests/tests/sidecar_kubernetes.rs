@@ -11,7 +11,9 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, Encoded, Space, Tenant, encode};
+use mqtt_access_core::bundle::{
+    AccessKey, Bundle, Claims, ClientIds, Encoded, KeyUse, Revocations, Space, Tenant, encode,
+};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_tests::{ControlPlane, Program, http, ports, wait};
@@ -43,13 +45,15 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         secret: Some("secret".into()),
         disabled,
         generated: false,
+        uses: [KeyUse::Connect].into(),
     };
     let device = |number: usize| mqtt_access_core::bundle::Device {
         name: format!("d{number}"),
         uid: None,
-        client_id: format!("acme-device-{number}"),
+        client_id: ClientIds::One(format!("acme-device-{number}")),
         key_id: format!("DC.{number}"),
         secret: Some("secret".into()),
+        login: None,
         labels: BTreeMap::new(),
         client_attributes: BTreeMap::new(),
         disabled: false,
@@ -73,6 +77,9 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         signature_algorithms: vec![MacAlgorithm::HmacSha1],
         superusers_allowed: false,
         ticket_key: "ticket key".into(),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     };
     Bundle { tenant, policies: Vec::new(), devices: (0..=ballast).map(device).collect() }
 }

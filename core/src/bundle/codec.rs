@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::envelope::{self, Digest, EnvelopeError, Kind};
 use super::pack::pack;
-use super::{Bundle, Device, FORMAT_VERSION, Tenant};
+use super::{Bundle, ClientIds, Device, FORMAT_VERSION, Tenant};
 use crate::policy::{Policy, Topics};
 
 /// A bundle as files: one index, and shards named by their digests.
@@ -69,7 +69,7 @@ struct IndexPayload<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Record {
-    Device(Device),
+    Device(Box<Device>),
     Policy(Policy),
 }
 
@@ -80,8 +80,8 @@ const POLICY_PART_BYTES: usize = 64 * 1024;
 pub fn encode(bundle: &Bundle) -> Result<Encoded, BundleError> {
     let mut records = BTreeMap::new();
     for device in &bundle.devices {
-        let key = format!("device\0{}", device.client_id).into_bytes();
-        records.insert(key, json(&Record::Device(device.clone()), "a device")?);
+        let key = record_key(device).into_bytes();
+        records.insert(key, json(&Record::Device(Box::new(device.clone())), "a device")?);
     }
     for part in bundle.policies.iter().flat_map(parts) {
         let first = part.rules.first().map_or(0, |rule| rule.index);
@@ -141,12 +141,21 @@ pub fn decode<'s>(
         let (_version, payload) = envelope::unwrap(Kind::Shard, &bytes).map_err(damaged)?;
         for line in payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line).map_err(|_| BundleError::Payload("a shard"))? {
-                Record::Device(device) => bundle.devices.push(device),
+                Record::Device(device) => bundle.devices.push(*device),
                 Record::Policy(policy) => bundle.policies.push(policy),
             }
         }
     }
     Ok(bundle)
+}
+
+/// What a device's record is found by: it decides the shard.
+fn record_key(device: &Device) -> String {
+    match (&device.client_id, &device.login) {
+        (ClientIds::One(client_id), _) => format!("device\0{client_id}"),
+        (ClientIds::Prefix { prefix: _ }, Some(login)) => format!("login\0{}", login.name),
+        (ClientIds::Prefix { prefix: _ }, None) => format!("name\0{}", device.name),
+    }
 }
 
 fn shard(records: &[String]) -> (Digest, Vec<u8>) {

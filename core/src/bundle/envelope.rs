@@ -116,7 +116,7 @@ pub(super) fn unwrap(kind: Kind, bytes: &[u8]) -> Result<(u32, &[u8]), EnvelopeE
         return Err(EnvelopeError::Header);
     }
     let version: u32 = version.parse().map_err(|_| EnvelopeError::Header)?;
-    if version != super::FORMAT_VERSION {
+    if !(1..=super::FORMAT_VERSION).contains(&version) {
         return Err(EnvelopeError::Version(version));
     }
     let payload = rest.get(1..).unwrap_or_default();

@@ -1,15 +1,25 @@
 //! Logins: is this client who it says.
+//!
+//! Every proof is checked in the same order for everybody, whoever is asked for: what follows tells nobody why it failed.
+//! A password that has to be compared with a slow hash takes two steps, so that a server can do the hash elsewhere:
+//! [`BrokerIndex::begin_login`] gives a [`SlowLogin`], whose [`CheckedLogin`] goes to [`BrokerIndex::finish_login`].
 
-use std::sync::LazyLock;
+mod hmac;
+mod password;
+mod scram;
+mod token;
 
 use super::{BrokerIndex, TenantIndex};
 use crate::bundle::UnixSeconds;
-use crate::client::{Map, TICKET_ATTRIBUTE};
-use crate::credential::{self, MacAlgorithm, ModeUsername};
+use crate::client::{Map, Mode, TICKET_ATTRIBUTE};
+use crate::credential::{self, ModeUsername};
 use crate::index::tenant::Key;
-use crate::secret::Secret;
 use crate::ticket::{Ticket, generation};
+use crate::token::Token;
 use crate::verdict::Reason;
+
+pub use password::{CheckedLogin, SlowLogin};
+pub use scram::ScramVerdict;
 
 /// What a client presents when it connects.
 #[derive(Clone, Copy)]
@@ -36,6 +46,17 @@ pub struct LoginVerdict<'i> {
     pub result: Result<Login, Reason>,
     /// Whose bundle gave it.
     pub tenant: Option<&'i TenantIndex>,
+    /// ApsaraMQ's code, where a token client is refused.
+    pub token_code: Option<i8>,
+}
+
+/// What is known of a login before any slow hash.
+#[derive(Debug)]
+pub enum LoginStep<'i> {
+    /// All.
+    Done(LoginVerdict<'i>),
+    /// A password has to be compared first.
+    Slow(Box<SlowLogin>),
 }
 
 /// A login that was accepted. Only this crate can make one.
@@ -72,63 +93,79 @@ impl Login {
     }
 }
 
-/// Stands in for the key of an unknown user, so that a refusal takes as long as any other.
-static NOBODY: LazyLock<Secret> = LazyLock::new(|| Secret::new(vec![0; 43]));
+impl BrokerIndex {
+    /// Checks a client's proof, as far as no slow hash is needed.
+    #[must_use]
+    pub fn begin_login(&self, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginStep<'_> {
+        let Some(named) = ModeUsername::parse(credentials.username) else {
+            return password::begin(self, credentials, now);
+        };
+        let tenant = self.tenant(named.instance_id);
+        let result = match named.mode {
+            Mode::Token => token::login(tenant, named, credentials, now),
+            _ => hmac::login(tenant, named, credentials, now),
+        };
+        let token_code = result.as_ref().err().filter(|_| named.mode == Mode::Token).map(|reason| reason.token_code());
+        LoginStep::Done(LoginVerdict { result, tenant: tenant.ok(), token_code })
+    }
 
-pub(super) fn login<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginVerdict<'i> {
-    let named = ModeUsername::parse(credentials.username);
-    let tenant = match named {
-        Some(named) => index.tenant(named.instance_id),
-        None => Err(Reason::ModeNotAccepted),
-    };
-    let key = named.and_then(|named| tenant.ok()?.key(named.mode, named.key_id));
-    let secret = key.and_then(Key::secret);
-    // Computed for everybody, in the same order: what follows tells nobody why it failed.
-    let proof = verify(secret.unwrap_or(&NOBODY), credentials);
-    let result = match (named, tenant) {
-        (Some(named), Ok(tenant)) => accept(tenant, named, key, proof.filter(|_| secret.is_some()), credentials, now),
-        (_, Err(reason)) => Err(reason),
-        (None, Ok(_)) => Err(Reason::ModeNotAccepted),
-    };
-    LoginVerdict { result, tenant: tenant.ok() }
+    /// Judges a login whose password has been compared.
+    #[must_use]
+    pub fn finish_login(&self, checked: &CheckedLogin, now: UnixSeconds) -> LoginVerdict<'_> {
+        password::finish(self, checked, now)
+    }
+
+    /// Checks a client's proof to the end, slow hashes included. For callers that may block.
+    #[must_use]
+    pub fn login(&self, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginVerdict<'_> {
+        match self.begin_login(credentials, now) {
+            LoginStep::Done(verdict) => verdict,
+            LoginStep::Slow(slow) => self.finish_login(&slow.check(), now),
+        }
+    }
+
+    /// What a broker needs to check a SCRAM proof itself. Whoever logs in proves it to the broker afterwards.
+    #[must_use]
+    pub fn scram(&self, login_name: &str, client_id: &str, now: UnixSeconds) -> ScramVerdict<'_> {
+        scram::scram(self, login_name, client_id, now)
+    }
 }
 
-fn verify(secret: &Secret, credentials: &Credentials<'_>) -> Option<MacAlgorithm> {
-    let Credentials { username: _, password, client_id } = credentials;
-    // A MAC over a client ID of megabytes would be work for nothing; no such client ID is ever accepted.
-    let client_id = if client_id.len() > credential::MAX_CLIENT_ID_BYTES { "" } else { client_id };
-    credential::verify(secret, client_id, password)
+/// A client whose proof was right.
+struct Proven<'i, 'a> {
+    tenant: &'i TenantIndex,
+    key: Key<'i>,
+    mode: Mode,
+    key_id: &'a str,
+    client_id: &'a str,
+    tokens: Vec<Token>,
 }
 
-fn accept(
-    tenant: &TenantIndex,
-    named: ModeUsername<'_>,
-    key: Option<Key<'_>>,
-    proof: Option<MacAlgorithm>,
-    credentials: &Credentials<'_>,
-    now: UnixSeconds,
-) -> Result<Login, Reason> {
-    let client_id = credentials.client_id;
-    if !credential::is_client_id(client_id) {
-        return Err(Reason::ClientIdInvalid);
+impl Proven<'_, '_> {
+    /// Judges everything but the proof, and seals the ticket.
+    fn admit(self, now: UnixSeconds) -> Result<Login, Reason> {
+        let Self { tenant, key, mode, key_id, client_id, tokens } = self;
+        tenant.admit(key, mode, client_id, now)?;
+        let mark = key.mark(mode).ok_or(Reason::KeyWithoutSecret)?;
+        let expires_at = key.expires_at().into_iter().chain(tokens.iter().map(|token| token.expires_at)).min();
+        let ticket_key = &tenant.tenant().ticket_key;
+        let ticket = Ticket {
+            instance_id: tenant.instance_id().to_owned(),
+            mode,
+            key_id: key_id.to_owned(),
+            generation: generation(ticket_key, mark),
+            client_id: client_id.to_owned(),
+            expires_at,
+            tokens,
+        };
+        let sealed = ticket.seal(ticket_key).ok_or(Reason::InternalError)?;
+        let mut attributes = tenant.client(key, &ticket, None).attributes();
+        attributes.insert(TICKET_ATTRIBUTE.to_owned(), sealed.clone());
+        Ok(Login { ticket: sealed, attributes, expires_at })
     }
-    let key = key.ok_or(Reason::UnknownKey)?;
-    let secret = key.secret().ok_or(Reason::KeyWithoutSecret)?;
-    let algorithm = proof.ok_or(Reason::WrongProof)?;
-    if !tenant.tenant().signature_algorithms.contains(&algorithm) {
-        return Err(Reason::WrongProof);
-    }
-    tenant.admit(key, named.mode, client_id, now)?;
-    let ticket = Ticket {
-        instance_id: named.instance_id.to_owned(),
-        mode: named.mode,
-        key_id: named.key_id.to_owned(),
-        generation: generation(&tenant.tenant().ticket_key, secret),
-        client_id: client_id.to_owned(),
-        expires_at: key.expires_at(),
-    };
-    let ticket = ticket.seal(&tenant.tenant().ticket_key).ok_or(Reason::InternalError)?;
-    let mut attributes = tenant.client(key, client_id).attributes();
-    attributes.insert(TICKET_ATTRIBUTE.to_owned(), ticket.clone());
-    Ok(Login { ticket, attributes, expires_at: key.expires_at() })
+}
+
+/// A client ID that MACs and tickets are made of: one of megabytes would be work for nothing.
+fn usable(client_id: &str) -> Result<(), Reason> {
+    if credential::is_client_id(client_id) { Ok(()) } else { Err(Reason::ClientIdInvalid) }
 }

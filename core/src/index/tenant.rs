@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use super::Session;
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Bundle, Device, Tenant, UnixSeconds};
+use crate::bundle::{AccessKey, Bundle, Device, KeyUse, LoginName, Tenant, UnixSeconds};
 use crate::claims::Claimant;
-use crate::client::{Client, Mode};
+use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername};
+use crate::password::{ImportedHash, Verifier};
+use crate::policy::Action;
 use crate::rules::{Rules, known_principal};
+use crate::scram;
 use crate::secret::Secret;
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
+use crate::token::Token;
+use crate::topic::Filter;
 use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
 
 /// A bundle in the form that answers questions.
@@ -25,6 +30,9 @@ pub struct TenantIndex {
     devices: Vec<Entry>,
     by_client_id: HashMap<String, usize>,
     by_key_id: HashMap<String, usize>,
+    by_login: HashMap<String, usize>,
+    /// The slow hash that stands in for that of a name which does not exist.
+    decoy_hash: Option<ImportedHash>,
 }
 
 #[derive(Debug)]
@@ -49,6 +57,30 @@ impl<'i> Key<'i> {
         secret.filter(|secret| !secret.expose().is_empty())
     }
 
+    /// What marks a login of a mode: it differs for every secret. `None` where there is nothing to log in with.
+    pub(super) fn mark(self, mode: Mode) -> Option<&'i [u8]> {
+        match mode {
+            Mode::Signature | Mode::DeviceCredential | Mode::Token => self.secret().map(Secret::expose),
+            Mode::Scram => self.scram().map(|keys| keys.stored_key.expose()),
+            Mode::Password => self.verifier().map(Verifier::mark),
+        }
+    }
+
+    pub(super) fn scram(self) -> Option<&'i scram::Keys> {
+        self.login()?.scram.as_ref()
+    }
+
+    pub(super) fn verifier(self) -> Option<&'i Verifier> {
+        self.login()?.password.as_ref()
+    }
+
+    fn login(self) -> Option<&'i LoginName> {
+        match self {
+            Self::Access(_) => None,
+            Self::Device(device, _) => device.login.as_ref(),
+        }
+    }
+
     pub(super) fn expires_at(self) -> Option<UnixSeconds> {
         match self {
             Self::Access(_) => None,
@@ -67,6 +99,8 @@ impl TenantIndex {
             tenant_id: format!("{}.{}", tenant.namespace, tenant.name),
             by_client_id: HashMap::with_capacity(devices.len()),
             by_key_id: HashMap::with_capacity(devices.len()),
+            by_login: HashMap::new(),
+            decoy_hash: None,
             devices: Vec::with_capacity(devices.len()),
             tenant,
             revision,
@@ -81,15 +115,25 @@ impl TenantIndex {
 
     fn add(&mut self, device: Device, known: &mut HashSet<Arc<[AudienceId]>>) {
         let place = self.devices.len();
-        let found = self.rules.audiences_of(&self.device_client(&device, None));
+        let found = self.rules.audiences_of(&self.usual_client(&device));
         let audiences = known.get(found.as_slice()).cloned().unwrap_or_else(|| {
             let shared: Arc<[AudienceId]> = found.into();
             known.insert(Arc::clone(&shared));
             shared
         });
         // The compiler writes each client ID and key ID once; should one come twice, the first one keeps it.
-        self.by_client_id.entry(device.client_id.clone()).or_insert(place);
-        self.by_key_id.entry(device.key_id.clone()).or_insert(place);
+        if let Some(client_id) = device.client_id.one() {
+            self.by_client_id.entry(client_id.to_owned()).or_insert(place);
+        }
+        if !device.key_id.is_empty() {
+            self.by_key_id.entry(device.key_id.clone()).or_insert(place);
+        }
+        if let Some(login) = &device.login {
+            self.by_login.entry(login.name.clone()).or_insert(place);
+            if let (Some(Verifier::Slow(hash)), None) = (&login.password, &self.decoy_hash) {
+                self.decoy_hash = Some(hash.clone());
+            }
+        }
         self.devices.push(Entry { device, audiences });
     }
 
@@ -139,14 +183,25 @@ impl TenantIndex {
         }
     }
 
+    /// Whose claims go first.
+    pub(super) fn seniority(&self) -> (UnixSeconds, &str, &str) {
+        (self.tenant.created, &self.tenant.namespace, &self.tenant.name)
+    }
+
+    pub(super) fn decoy_hash(&self) -> Option<&ImportedHash> {
+        self.decoy_hash.as_ref()
+    }
+
     pub(super) fn key(&self, mode: Mode, key_id: &str) -> Option<Key<'_>> {
-        match mode {
-            Mode::Signature => self.tenant.access_keys.iter().find(|key| key.id == key_id).map(Key::Access),
-            Mode::DeviceCredential => {
-                let entry = self.by_key_id.get(key_id).and_then(|place| self.devices.get(*place))?;
-                Some(Key::Device(&entry.device, &entry.audiences))
+        let place = match mode {
+            Mode::Signature | Mode::Token => {
+                return self.tenant.access_keys.iter().find(|key| key.id == key_id).map(Key::Access);
             }
-        }
+            Mode::DeviceCredential => self.by_key_id.get(key_id),
+            Mode::Scram | Mode::Password => self.by_login.get(key_id),
+        };
+        let entry = self.devices.get(*place?)?;
+        Some(Key::Device(&entry.device, &entry.audiences))
     }
 
     /// Everything but the proof itself: what is judged at a login and again at every request.
@@ -162,12 +217,43 @@ impl TenantIndex {
         }
         match key {
             Key::Access(key) if key.disabled => Err(Reason::Disabled),
-            Key::Device(device, _) if device.client_id != client_id => Err(Reason::ClientIdMismatch),
+            Key::Access(key) if !may_connect(key, mode) => Err(Reason::UseNotAllowed),
+            Key::Device(device, _) if !device.client_id.contain(client_id) => Err(Reason::ClientIdMismatch),
             Key::Device(device, _) if device.disabled => Err(Reason::Disabled),
             Key::Device(device, _) if device.expires_at.is_some_and(|end| end <= now) => Err(Reason::Expired),
-            Key::Access(_) if self.by_client_id.contains_key(client_id) => Err(Reason::ClientIdTaken),
+            Key::Device(device, _) if device.client_id.one().is_some() => Ok(()),
+            _ if self.by_client_id.contains_key(client_id) => Err(Reason::ClientIdTaken),
             Key::Access(_) | Key::Device(..) => Ok(()),
         }
+    }
+
+    /// What may change about tokens after they were issued, and whom they are for.
+    pub(super) fn check_tokens(&self, tokens: &[Token], client_id: &str) -> Result<(), Reason> {
+        tokens.iter().try_for_each(|token| {
+            if self.tenant.token_revocations.revoke(&token.id, token.issued_at) {
+                return Err(Reason::TokenRevoked);
+            }
+            let foreign = token.client_id.as_ref().is_some_and(|bound| bound != client_id);
+            if foreign { Err(Reason::TokenClientIdMismatch) } else { Ok(()) }
+        })
+    }
+
+    /// Whether an access key's policies could ever let a token be used for anything within a filter. An upper bound: a
+    /// Deny that takes away all but a part of it is not followed.
+    #[must_use]
+    pub fn could_use(
+        &self,
+        access_key: &AccessKey,
+        client_id: Option<&str>,
+        action: Action,
+        filter: Filter<'_>,
+    ) -> bool {
+        let client = Client {
+            client_id: client_id.unwrap_or_default(),
+            client_id_proven: client_id.is_some(),
+            ..self.key_client(access_key, Mode::Token)
+        };
+        self.rules.could_grant(&self.rules.principal(client), action, filter)
     }
 
     fn owns(&self, client_id: &str) -> bool {
@@ -185,7 +271,7 @@ impl TenantIndex {
     ) -> Verdict<'_> {
         match self.verify(unverified, session, now) {
             Err(reason) => Verdict::deny(reason),
-            Ok((ticket, key)) => self.decide(&ticket, key, request),
+            Ok((ticket, key)) => self.decide(ticket, key, request),
         }
     }
 
@@ -216,41 +302,54 @@ impl TenantIndex {
         }
         let key = self.key(ticket.mode, &ticket.key_id).ok_or(Reason::UnknownKey)?;
         self.admit(key, ticket.mode, client_id, now)?;
-        let secret = key.secret().ok_or(Reason::KeyWithoutSecret)?;
-        if generation(&self.tenant.ticket_key, secret) != ticket.generation {
+        let mark = key.mark(ticket.mode).ok_or(Reason::KeyWithoutSecret)?;
+        if generation(&self.tenant.ticket_key, mark) != ticket.generation {
             return Err(Reason::KeyReplaced);
         }
+        self.check_tokens(&ticket.tokens, client_id)?;
         Ok(key)
     }
 
-    fn decide(&self, ticket: &Ticket, key: Key<'_>, request: &Request<'_>) -> Verdict<'_> {
-        let Ticket { mode, key_id, client_id, instance_id, .. } = ticket;
-        let username = ModeUsername { mode: *mode, key_id, instance_id }.to_string();
+    fn decide(&self, mut ticket: Ticket, key: Key<'_>, request: &Request<'_>) -> Verdict<'_> {
+        let username = verified_username(&ticket);
+        let tokens = std::mem::take(&mut ticket.tokens);
+        let of_token = ticket.mode == Mode::Token;
+        let bound = is_bound(&tokens);
+        let grants: Vec<Grant> = tokens.into_iter().flat_map(Token::into_grants).collect();
+        let client = Client {
+            client_id_proven: proves_client_id(key, ticket.mode, bound),
+            grants: of_token.then_some(grants.as_slice()),
+            ..self.client(key, &ticket, username.as_deref())
+        };
         match key {
-            Key::Device(device, audiences) => {
-                let client = self.device_client(device, Some(&username));
+            Key::Device(device, audiences) if client.client_id_proven && ticket.mode == usual_mode(device) => {
                 self.rules.decide(&known_principal(client, audiences), request)
             }
-            Key::Access(key) => {
-                let client = self.key_client(key, client_id, Some(&username));
-                self.rules.decide(&self.rules.principal(client), request)
-            }
+            _ => self.rules.decide(&self.rules.principal(client), request),
         }
     }
 
-    pub(super) fn client<'a>(&'a self, key: Key<'a>, client_id: &'a str) -> Client<'a> {
-        match key {
-            Key::Device(device, _) => self.device_client(device, None),
-            Key::Access(key) => self.key_client(key, client_id, None),
-        }
+    /// A client as its ticket tells; without the grants of its tokens.
+    pub(super) fn client<'a>(&'a self, key: Key<'a>, ticket: &'a Ticket, username: Option<&'a str>) -> Client<'a> {
+        let client_id_proven = proves_client_id(key, ticket.mode, is_bound(&ticket.tokens));
+        let client = match key {
+            Key::Device(device, _) => self.device_client(device, ticket.mode),
+            Key::Access(key) => self.key_client(key, ticket.mode),
+        };
+        Client { client_id: &ticket.client_id, client_id_proven, username, ..client }
     }
 
-    fn device_client<'a>(&'a self, device: &'a Device, username: Option<&'a str>) -> Client<'a> {
+    /// The client that a device usually is: its audiences are found once.
+    fn usual_client<'a>(&'a self, device: &'a Device) -> Client<'a> {
+        self.device_client(device, usual_mode(device))
+    }
+
+    fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
         Client {
-            client_id: &device.client_id,
-            client_id_proven: true,
-            username,
-            mode: Mode::DeviceCredential,
+            client_id: device.client_id.one().unwrap_or_default(),
+            client_id_proven: device.client_id.one().is_some(),
+            username: None,
+            mode,
             tenant_id: &self.tenant_id,
             instance_id: self.instance_id(),
             tenant_attributes: &self.tenant.client_attributes,
@@ -262,13 +361,12 @@ impl TenantIndex {
         }
     }
 
-    fn key_client<'a>(&'a self, key: &'a AccessKey, client_id: &'a str, username: Option<&'a str>) -> Client<'a> {
+    fn key_client<'a>(&'a self, key: &'a AccessKey, mode: Mode) -> Client<'a> {
         Client {
-            client_id,
-            // The MAC covers the client ID.
-            client_id_proven: true,
-            username,
-            mode: Mode::Signature,
+            client_id: "",
+            client_id_proven: false,
+            username: None,
+            mode,
             tenant_id: &self.tenant_id,
             instance_id: self.instance_id(),
             tenant_attributes: &self.tenant.client_attributes,
@@ -279,4 +377,44 @@ impl TenantIndex {
             grants: None,
         }
     }
+}
+
+/// Tokens that are all bound to a client ID fix it: one that is not could be anybody's.
+fn is_bound(tokens: &[Token]) -> bool {
+    !tokens.is_empty() && tokens.iter().all(|token| token.client_id.is_some())
+}
+
+/// Whether the proof fixes the client ID: a MAC covers it, a credential has just one, tokens are bound to it.
+fn proves_client_id(key: Key<'_>, mode: Mode, bound: bool) -> bool {
+    match (key, mode) {
+        (Key::Device(device, _), _) => device.client_id.one().is_some(),
+        (Key::Access(_), Mode::Signature) => true,
+        (Key::Access(_), _) => bound,
+    }
+}
+
+/// The mode whose audiences are found in advance.
+fn usual_mode(device: &Device) -> Mode {
+    match &device.login {
+        None => Mode::DeviceCredential,
+        Some(login) if login.password.is_some() => Mode::Password,
+        Some(_) => Mode::Scram,
+    }
+}
+
+/// The username, where the mechanism verified it: a SCRAM client chooses the one it connects with freely.
+fn verified_username(ticket: &Ticket) -> Option<String> {
+    let Ticket { mode, key_id, instance_id, .. } = ticket;
+    match mode {
+        Mode::Signature | Mode::DeviceCredential | Mode::Token => {
+            Some(ModeUsername { mode: *mode, key_id, instance_id }.to_string())
+        }
+        Mode::Password => Some(key_id.clone()),
+        Mode::Scram => None,
+    }
+}
+
+/// A key that may only issue tokens still lets those in that were issued with it.
+fn may_connect(key: &AccessKey, mode: Mode) -> bool {
+    key.uses.contains(&KeyUse::Connect) || (mode == Mode::Token && key.uses.contains(&KeyUse::IssueTokens))
 }

@@ -204,9 +204,14 @@ impl<'a> Search<'a> {
         for entries in [&node.end, &node.hash] {
             if judged { self.collect(entries) } else { self.keep(self.walk.first(entries, |_| true)) }
         }
-        let variable = node.variable.iter().map(|(_, child)| child);
-        for child in node.literal.values().chain(variable).chain(&node.plus) {
+        let allow = self.walk.effect == Effect::Allow;
+        for child in node.literal.values().chain(&node.plus) {
             self.everything(*child, judged);
+        }
+        for (parts, child) in &node.variable {
+            if !allow || self.unusable(parts, false).is_none() {
+                self.everything(*child, judged);
+            }
         }
     }
 
@@ -242,7 +247,11 @@ impl<'a> Search<'a> {
             Some(Part::Text(text)) => text,
             _ => "",
         };
-        self.wildcard_reaches(leading, first) || self.unusable(parts, first).is_some()
+        let unusable = self.unusable(parts, first).is_some();
+        match self.walk.effect {
+            Effect::Allow => self.wildcard_reaches(leading, first) && !unusable,
+            Effect::Deny => self.wildcard_reaches(leading, first) || unusable,
+        }
     }
 
     fn unusable(&self, parts: &[Part], first: bool) -> Option<Unusable> {

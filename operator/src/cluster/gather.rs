@@ -1,5 +1,6 @@
 //! `gather` (client): all that a bundle is made of. Mostly a look at the caches; keys that are missing are made here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqtt_access_core::secret::Secret;
@@ -52,6 +53,7 @@ pub(super) async fn gather<'a>(
         tenant: Arc::clone(tenant),
         claims,
         ticket_key,
+        revoked_tokens: BTreeSet::new(),
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,

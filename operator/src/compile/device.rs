@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{Device, UnixSeconds};
+use mqtt_access_core::bundle::{ClientIds, Device, UnixSeconds};
 use mqtt_access_core::credential::{device_key_id, is_client_id};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
@@ -89,9 +89,10 @@ fn record(device: &DeviceCredential, key_id: String, secret: Option<Secret>) -> 
     Device {
         name: device.name_any(),
         uid: device.uid().filter(|_| secret_ref.is_none()),
-        client_id: client_id.clone(),
+        client_id: ClientIds::One(client_id.clone()),
         key_id,
         secret,
+        login: None,
         labels: device.labels().clone(),
         client_attributes: client_attributes.clone(),
         disabled: *disabled,
@@ -183,9 +184,10 @@ fn reserved(name: String, client_id: &str) -> Device {
     Device {
         name,
         uid: None,
-        client_id: client_id.to_owned(),
+        client_id: ClientIds::from(client_id),
         key_id: String::new(),
         secret: None,
+        login: None,
         labels: BTreeMap::new(),
         client_attributes: BTreeMap::new(),
         disabled: true,

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{AccessKey, Claims, Space, Tenant};
+use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, Space, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
-use mqtt_access_crds::{AuthMode, Authentication, MqttTenant, MqttTenantSpec, SignatureAlgorithm};
+use mqtt_access_crds as crds;
+use mqtt_access_crds::{
+    AuthMode, Authentication, MqttTenant, MqttTenantSpec, SignatureAlgorithm, TokenLimits, TokenRevocations,
+};
 
 use super::{Gathered, Key, KeyReport, created};
 
@@ -37,9 +40,10 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         client_attributes,
         access_keys: _,
         authentication,
+        token_revocations,
         superusers_allowed,
     } = &tenant.spec;
-    let Authentication { modes, signature_algorithms } = authentication;
+    let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds } } = authentication;
     let (access_keys, reports) = access_keys(gathered);
     let compiled = Tenant {
         namespace: tenant.namespace().unwrap_or_default(),
@@ -54,14 +58,36 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         signature_algorithms: signature_algorithms.iter().map(|algorithm| self::algorithm(*algorithm)).collect(),
         superusers_allowed: *superusers_allowed,
         ticket_key: gathered.ticket_key.clone(),
+        scram: None,
+        token_max_ttl: *max_ttl_seconds,
+        token_revocations: revocations(token_revocations, gathered),
     };
     (compiled, reports)
+}
+
+fn revocations(spec: &TokenRevocations, gathered: &Gathered) -> Revocations {
+    let TokenRevocations { issued_before, ids } = spec;
+    Revocations {
+        issued_before: issued_before.as_ref().map(|time| time.0.as_second()),
+        ids: ids.iter().chain(&gathered.revoked_tokens).cloned().collect(),
+    }
+}
+
+fn key_use(key_use: crds::KeyUse) -> KeyUse {
+    match key_use {
+        crds::KeyUse::Connect => KeyUse::Connect,
+        crds::KeyUse::IssueTokens => KeyUse::IssueTokens,
+        crds::KeyUse::ManageDevices => KeyUse::ManageDevices,
+    }
 }
 
 fn mode(mode: AuthMode) -> Mode {
     match mode {
         AuthMode::Signature => Mode::Signature,
         AuthMode::DeviceCredential => Mode::DeviceCredential,
+        AuthMode::Token => Mode::Token,
+        AuthMode::Scram => Mode::Scram,
+        AuthMode::Password => Mode::Password,
     }
 }
 
@@ -96,6 +122,7 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
             secret,
             disabled: spec.disabled,
             generated: spec.secret_ref.is_none(),
+            uses: spec.uses.iter().map(|use_| key_use(*use_)).collect(),
         };
         (key, report_of(&spec.name, report))
     });

@@ -1,6 +1,6 @@
 //! `gather` without a cluster: the same parts, from manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
@@ -105,7 +105,8 @@ fn one(
     }
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
-    Ok(Gathered { tenant: Arc::clone(tenant), claims: claims.clone(), ticket_key, access_keys, devices, policies })
+    let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
+    Ok(Gathered { tenant, claims, ticket_key, revoked_tokens, access_keys, devices, policies })
 }
 
 /// The broker of a tenant, or why it has none. Manifests tell of a namespace no more than its name.

@@ -81,9 +81,9 @@ fn authorize<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Ma
     let session = Session { ticket: fields.text("ticket")?.unwrap_or_default(), client_id };
     let target = target.map_err(|_| Malformed)?;
     let request = Request { target, qos, retain, notation: Notation::Mqtt };
-    let Judged { verdict, tenant } = view.index.authorize(session, &request, view.now);
+    let Judged { verdict, tenant, token_code } = view.index.authorize(session, &request, view.now);
     let (client_id, topic, outcome) = (Some(client_id), Some(topic), Outcome::Verdict(verdict));
-    Ok(Judgement { about, client_id, topic, tenant, outcome })
+    Ok(Judgement { about, client_id, topic, tenant, outcome, token_code })
 }
 
 fn qos(fields: &Fields) -> Result<Option<Qos>, Malformed> {

@@ -127,8 +127,8 @@ fn recognize<'a>(
 }
 
 fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: &Judged<'a>) -> Judgement<'a> {
-    let Judged { verdict, tenant } = *judged;
-    Judgement { about, client_id: Some(client_id), topic, tenant, outcome: Outcome::Verdict(verdict) }
+    let Judged { verdict, tenant, token_code } = *judged;
+    Judgement { about, client_id: Some(client_id), topic, tenant, outcome: Outcome::Verdict(verdict), token_code }
 }
 
 /// A routing key as the topic it was made from, as far as that can be told.

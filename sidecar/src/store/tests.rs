@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use mqtt_access_core::bundle::{Bundle, Claims, Device, Encoded, Tenant, encode};
+use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, Encoded, Revocations, Tenant, encode};
 
 use super::*;
 
@@ -22,13 +22,17 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         signature_algorithms: Vec::new(),
         superusers_allowed: false,
         ticket_key: "ticket key".into(),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     };
     let device = |number| Device {
         name: format!("d{number}"),
         uid: None,
-        client_id: format!("{name}-{number}"),
+        client_id: ClientIds::One(format!("{name}-{number}")),
         key_id: format!("DC.{number}"),
         secret: Some("secret".into()),
+        login: None,
         labels: BTreeMap::new(),
         client_attributes: BTreeMap::new(),
         disabled: false,

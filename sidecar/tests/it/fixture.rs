@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, Device, Encoded, Space, Tenant, encode};
+use mqtt_access_core::bundle::{
+    AccessKey, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Tenant, encode,
+};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
@@ -65,11 +67,15 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
             secret: Some(secret("AK.1", instance_id)),
             disabled: false,
             generated: false,
+            uses: [KeyUse::Connect].into(),
         }],
         modes: vec![Mode::Signature, Mode::DeviceCredential],
         signature_algorithms: vec![MacAlgorithm::HmacSha1, MacAlgorithm::HmacSha256],
         superusers_allowed: false,
         ticket_key: secret("ticket", instance_id),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
     }
 }
 
@@ -77,9 +83,10 @@ fn device(name: &str, client_id: &str, key_id: &str) -> Device {
     Device {
         name: name.to_owned(),
         uid: None,
-        client_id: client_id.to_owned(),
+        client_id: ClientIds::from(client_id),
         key_id: key_id.to_owned(),
         secret: Some(secret(key_id, "device")),
+        login: None,
         labels: BTreeMap::new(),
         client_attributes: BTreeMap::new(),
         disabled: false,

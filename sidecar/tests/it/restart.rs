@@ -56,11 +56,8 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let before = names(&folder);
     assert!(before.iter().all(|name| mode(&folder.join(name)) == 0o600));
 
-    let extra = Device {
-        client_id: "GID_acme@@@extra".to_owned(),
-        key_id: "DC.9".to_owned(),
-        ..fixture::acme().devices.remove(0)
-    };
+    let extra =
+        Device { client_id: "GID_acme@@@extra".into(), key_id: "DC.9".to_owned(), ..fixture::acme().devices.remove(0) };
     let mut more: Bundle = fixture::acme();
     more.devices.push(extra);
     server.store.apply(&acme_key(), files(&more, 11)).unwrap();

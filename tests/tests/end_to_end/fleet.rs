@@ -87,7 +87,8 @@ async fn each_has_one_stable_key(light: &mut FirstLight) {
     let now = api.list(&generated).await.unwrap().items.into_iter().filter(|secret| is_of_fleet(&secret.name_any()));
     let now: BTreeMap<String, KubeSecret> = now.map(|secret| (secret.name_any(), secret)).collect();
     let bundle = published(light).await;
-    let held: HashMap<&str, _> = bundle.devices.iter().map(|device| (device.client_id.as_str(), device)).collect();
+    let held: HashMap<&str, _> =
+        bundle.devices.iter().map(|device| (device.client_id.one().unwrap_or_default(), device)).collect();
     light.check.equal("devices in the bundle, each once", held.len(), bundle.devices.len());
     for (name, versions) in &seen {
         let device = name.strip_suffix("-mqtt").unwrap();

@@ -1,0 +1,141 @@
+//! Passwords: the login name is looked up in the tenant that owns the client ID.
+//!
+//! Where a tenant (or, for client IDs of nobody, any tenant) has slow hashes, every refusal costs one: names that exist
+//! cannot be told from names that do not.
+
+use super::{Credentials, LoginStep, LoginVerdict, Proven};
+use crate::bundle::UnixSeconds;
+use crate::client::Mode;
+use crate::credential::MAX_CLIENT_ID_BYTES;
+use crate::index::tenant::Key;
+use crate::index::{BrokerIndex, TenantIndex};
+use crate::password::{self, ImportedHash, Memo, Verifier};
+use crate::secret::Secret;
+use crate::verdict::Reason;
+
+/// A login whose password has to be compared with a slow hash.
+#[derive(Debug)]
+pub struct SlowLogin {
+    tenant: Option<String>,
+    login_name: String,
+    client_id: String,
+    password: Secret,
+    hash: ImportedHash,
+    /// Whether the hash stands in for that of a name that does not exist, or is refused anyway.
+    refused: Option<Reason>,
+}
+
+/// A login whose password has been compared with the hash that was in force.
+#[derive(Debug)]
+pub struct CheckedLogin {
+    login_name: String,
+    client_id: String,
+    hash: ImportedHash,
+    result: Result<(), Reason>,
+}
+
+impl SlowLogin {
+    /// Instance ID of the tenant whose share of the work it is; `None` where no tenant owns the client ID.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.tenant.as_deref()
+    }
+
+    /// The outcome, if the same password was compared with the same hash before.
+    pub fn recall(self: Box<Self>, memo: &Memo) -> Result<CheckedLogin, Box<Self>> {
+        match memo.get(&self.hash, self.password.expose()) {
+            Some(fits) => Ok(self.checked(fits)),
+            None => Err(self),
+        }
+    }
+
+    /// Compares. This takes as long as the hash was made to take: a tenth of a second, say.
+    #[must_use]
+    pub fn check(self) -> CheckedLogin {
+        let fits = self.hash.verify(self.password.expose());
+        self.checked(fits)
+    }
+
+    /// [`SlowLogin::check`], and remembers the outcome.
+    #[must_use]
+    pub fn check_and_note(self, memo: &Memo) -> CheckedLogin {
+        let fits = self.hash.verify(self.password.expose());
+        memo.put(&self.hash, self.password.expose(), fits);
+        self.checked(fits)
+    }
+
+    fn checked(self, fits: bool) -> CheckedLogin {
+        let Self { tenant: _, login_name, client_id, password: _, hash, refused } = self;
+        let result = match refused {
+            Some(reason) => Err(reason),
+            None if fits => Ok(()),
+            None => Err(Reason::WrongProof),
+        };
+        CheckedLogin { login_name, client_id, hash, result }
+    }
+}
+
+pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginStep<'i> {
+    let tenant = index.tenant_of_client(credentials.client_id);
+    let decoy = tenant.map_or_else(|| index.decoy_hash(), TenantIndex::decoy_hash);
+    let slow = |hash: &ImportedHash, refused| {
+        LoginStep::Slow(Box::new(SlowLogin {
+            tenant: tenant.map(|tenant| tenant.instance_id().to_owned()),
+            login_name: credentials.username.to_owned(),
+            client_id: credentials.client_id.to_owned(),
+            password: Secret::new(credentials.password.to_vec()),
+            hash: hash.clone(),
+            refused,
+        }))
+    };
+    let verifier = match find(tenant, credentials) {
+        Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
+        Ok((tenant, key, Verifier::Fast(hash))) => fast(tenant, key, hash, credentials, now),
+        Err(reason) => Err(reason),
+    };
+    match (verifier, decoy) {
+        (Err(reason), Some(hash)) => slow(hash, Some(reason)),
+        (result, _) => LoginStep::Done(LoginVerdict { result, tenant, token_code: None }),
+    }
+}
+
+type Found<'i> = (&'i TenantIndex, Key<'i>, &'i Verifier);
+
+fn find<'i>(tenant: Option<&'i TenantIndex>, credentials: &Credentials<'_>) -> Result<Found<'i>, Reason> {
+    if credentials.client_id.len() > MAX_CLIENT_ID_BYTES {
+        return Err(Reason::ClientIdInvalid);
+    }
+    let tenant = tenant.ok_or(Reason::UnknownClientId)?;
+    let key = tenant.key(Mode::Password, credentials.username).ok_or(Reason::UnknownKey)?;
+    let verifier = key.verifier().ok_or(Reason::KeyWithoutSecret)?;
+    Ok((tenant, key, verifier))
+}
+
+fn fast(
+    tenant: &TenantIndex,
+    key: Key<'_>,
+    hash: &Secret,
+    credentials: &Credentials<'_>,
+    now: UnixSeconds,
+) -> Result<super::Login, Reason> {
+    if !password::is_fast(&tenant.tenant().ticket_key, hash, credentials.password) {
+        return Err(Reason::WrongProof);
+    }
+    let Credentials { username: key_id, password: _, client_id } = *credentials;
+    Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new() }.admit(now)
+}
+
+pub(super) fn finish<'i>(index: &'i BrokerIndex, checked: &CheckedLogin, now: UnixSeconds) -> LoginVerdict<'i> {
+    let CheckedLogin { login_name, client_id, hash, result } = checked;
+    let tenant = index.tenant_of_client(client_id);
+    let credentials = Credentials { username: login_name, password: &[], client_id };
+    let result = result.and_then(|()| {
+        let (tenant, key, verifier) = find(tenant, &credentials)?;
+        // What was compared has to be what is in force.
+        if !matches!(verifier, Verifier::Slow(now) if now == hash) {
+            return Err(Reason::WrongProof);
+        }
+        Proven { tenant, key, mode: Mode::Password, key_id: login_name, client_id, tokens: Vec::new() }.admit(now)
+    });
+    LoginVerdict { result, tenant, token_code: None }
+}
