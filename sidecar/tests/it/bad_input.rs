@@ -172,7 +172,7 @@ async fn heads_that_the_library_refuses_are_denials_too() {
     let mut wire = Wire::open(server.http).await;
     let good = post("/emqx/v5/authn", FORM, b"clientid=a&username=b&password=c");
     wire.send(&[good, bare("GET", &format!("/emqx/v5/authz?topic={long}"))].concat()).await;
-    assert_eq!(wire.reply().await.unwrap().cause(), "ModeNotAccepted");
+    assert_eq!(wire.reply().await.unwrap().cause(), "UnknownClientId");
     assert_eq!(wire.reply().await.unwrap().body, r#"{"result":"deny"}"#);
     assert!(wire.is_closed().await);
     assert_unharmed(&server).await;

@@ -63,9 +63,9 @@ async fn a_wrong_login_is_a_200_that_denies() {
     for (client_id, username, password, cause) in [
         (DEV1, DEV1_USERNAME, "x", "WrongProof"),
         (DEV1, DEV1_USERNAME, "", "WrongProof"),
-        (DEV1, "", &right, "ModeNotAccepted"),
-        (DEV1, "DeviceCredential|DC.1", &right, "ModeNotAccepted"),
-        (DEV1, "DeviceCredential|DC.1|mqtt-acme|x", &right, "ModeNotAccepted"),
+        (DEV1, "", &right, "UnknownKey"),
+        (DEV1, "DeviceCredential|DC.1", &right, "UnknownKey"),
+        (DEV1, "DeviceCredential|DC.1|mqtt-acme|x", &right, "UnknownKey"),
         (DEV1, "DeviceCredential|DC.9|mqtt-acme", &right, "UnknownKey"),
         (DEV1, "DeviceCredential|DC.1|mqtt-other", &right, "UnknownInstance"),
         (DEV1, SHARED_USERNAME, &shared_password(DEV1), "ClientIdTaken"),
