@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Why a certificate cannot be used. No message holds anything of the key.
 #[derive(Debug, Error)]
-pub(super) enum CertificateError {
+pub(crate) enum CertificateError {
     /// A file cannot be read.
     #[error("cannot read `{0}`; put the files of a kubernetes.io/tls Secret into the folder")]
     Read(String, #[source] std::io::Error),
