@@ -4,9 +4,9 @@
 //! subject demands of the client (an exact client ID, a label, an attribute, a key), so that finding a client's
 //! audiences costs its own facts, not the number of policies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::client::{Client, Map};
+use crate::client::{Client, Map, is_from_client_id};
 use crate::glob;
 use crate::policy::{Effect, Subject};
 
@@ -20,6 +20,9 @@ pub(crate) struct Audiences {
     known: HashMap<Vec<Subject>, AudienceId>,
     gates: HashMap<Gate, Vec<AudienceId>>,
     open: Vec<AudienceId>,
+    /// Audiences of Deny rules whose gate is a client ID, or what is derived from it: a client that only chose its client
+    /// ID may belong to any of them.
+    uncertain: BTreeSet<AudienceId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,18 +37,24 @@ impl Audiences {
     /// The number of the audience with these subjects, for rules of this effect.
     pub(crate) fn intern(&mut self, subjects: &[Subject], effect: Effect) -> AudienceId {
         let subjects: Vec<Subject> = subjects.iter().filter_map(|subject| well_formed(subject, effect)).collect();
-        if let Some(id) = self.known.get(&subjects) {
-            return *id;
+        let id = self.known.get(&subjects).copied().unwrap_or_else(|| self.add(&subjects));
+        let mut gates = subjects.iter().filter_map(gates).flatten();
+        if effect == Effect::Deny && gates.any(|gate| gate.hangs_on_client_id()) {
+            self.uncertain.insert(id);
         }
+        id
+    }
+
+    fn add(&mut self, subjects: &[Subject]) -> AudienceId {
         let id = AudienceId::try_from(self.subjects.len()).unwrap_or(AudienceId::MAX);
-        for subject in &subjects {
+        for subject in subjects {
             match gates(subject) {
                 Some(gates) => gates.into_iter().for_each(|gate| self.gates.entry(gate).or_default().push(id)),
                 None => self.open.push(id),
             }
         }
-        self.subjects.push(subjects.clone());
-        self.known.insert(subjects, id);
+        self.subjects.push(subjects.to_vec());
+        self.known.insert(subjects.to_vec(), id);
         id
     }
 
@@ -54,7 +63,10 @@ impl Audiences {
     /// The effect matters only where the client ID is unproven: what hangs on it fails for an Allow and holds for a
     /// Deny.
     pub(crate) fn of(&self, client: &Client<'_>, effect: Effect) -> Vec<AudienceId> {
-        let mut ids = if client.client_id_proven { self.candidates(client) } else { self.all() };
+        let mut ids = self.candidates(client);
+        if effect == Effect::Deny && !client.client_id_proven {
+            ids.extend(&self.uncertain);
+        }
         ids.retain(|id| self.selects(*id, client, effect));
         ids.sort_unstable();
         ids.dedup();
@@ -66,22 +78,28 @@ impl Audiences {
         subjects.is_some_and(|subjects| subjects.iter().any(|subject| selects(subject, client, effect)))
     }
 
-    fn all(&self) -> Vec<AudienceId> {
-        (0..).take(self.subjects.len()).collect()
-    }
-
     fn candidates(&self, client: &Client<'_>) -> Vec<AudienceId> {
         let mut ids = self.open.clone();
         if self.gates.is_empty() {
             return ids;
         }
         let mut ask = |gate: Gate| ids.extend(self.gates.get(&gate).into_iter().flatten());
-        ask(Gate::ClientId(client.client_id.to_owned()));
+        client.proven_client_id().into_iter().for_each(|id| ask(Gate::ClientId(id.to_owned())));
         let labels = client.labels.into_iter().flatten();
         labels.for_each(|(key, value)| ask(Gate::Label(key.clone(), value.clone())));
         client.attributes().into_iter().for_each(|(key, value)| ask(Gate::Attribute(key, value)));
         client.access_key.into_iter().for_each(|name| ask(Gate::AccessKey(name.to_owned())));
         ids
+    }
+}
+
+impl Gate {
+    fn hangs_on_client_id(&self) -> bool {
+        match self {
+            Self::ClientId(_) => true,
+            Self::Attribute(name, _) => is_from_client_id(name),
+            Self::Label(..) | Self::AccessKey(_) => false,
+        }
     }
 }
 

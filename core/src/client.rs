@@ -87,6 +87,11 @@ pub struct Grant {
 
 const FROM_CLIENT_ID: [&str; 3] = ["client_id", "group_id", "device_id"];
 
+/// Whether a client attribute of this name may be derived from the client ID.
+pub(crate) fn is_from_client_id(attribute: &str) -> bool {
+    FROM_CLIENT_ID.contains(&attribute)
+}
+
 impl<'a> Client<'a> {
     /// The value of a client attribute, derived or declared; `None` when it has none or may not be relied on.
     #[must_use]
@@ -116,7 +121,7 @@ impl<'a> Client<'a> {
 
     /// Whether an attribute's value hangs on a client ID that is only the client's choice.
     pub(crate) fn is_unproven(&self, attribute: &str) -> bool {
-        !self.client_id_proven && FROM_CLIENT_ID.contains(&attribute) && self.attribute(attribute).is_none()
+        !self.client_id_proven && is_from_client_id(attribute) && self.attribute(attribute).is_none()
     }
 
     pub(crate) fn proven_client_id(&self) -> Option<&'a str> {

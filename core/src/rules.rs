@@ -176,7 +176,9 @@ struct Builder {
 impl Builder {
     fn add(&mut self, policy: &Policy) -> Result<(), TemplateError> {
         let audience = self.audiences.intern(&policy.subjects, Effect::Allow);
-        let denied = self.audiences.intern(&policy.subjects, Effect::Deny);
+        // Most policies deny nothing: their audiences need not be known to Deny rules.
+        let denies = policy.rules.iter().any(|rule| rule.effect == Effect::Deny);
+        let denied = if denies { self.audiences.intern(&policy.subjects, Effect::Deny) } else { audience };
         if self.policies.last() != Some(&policy.name) {
             self.policies.push(policy.name.clone());
             self.audience_of.push(audience);

@@ -18,10 +18,13 @@ mod end_to_end {
     pub(crate) mod outage;
     pub(crate) mod rights;
     pub(crate) mod start;
+    pub(crate) mod tokens;
     pub(crate) mod topics;
 }
 
-use end_to_end::{bad_bundles, edits, emqx, endings, fleet, flows, leaks, logins, outage, rights, start, topics};
+use end_to_end::{
+    bad_bundles, edits, emqx, endings, fleet, flows, leaks, logins, outage, rights, start, tokens, topics,
+};
 use mqtt_access_tests::first_light::FirstLight;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,6 +35,9 @@ async fn the_broker_obeys_what_was_applied() {
     flows::own_topics_flow(&mut light, &cast).await;
     flows::a_backend_receives_what_devices_publish(&mut light, &cast).await;
     logins::who_is_kept_out(&mut light, &cast).await;
+    tokens::a_token_grants_some_of_its_key_s_rights(&mut light, &cast).await;
+    tokens::tokens_that_the_broker_refuses(&mut light, &cast).await;
+    tokens::a_revoked_token_ends_its_session(&mut light, &cast).await;
     topics::what_is_refused(&mut light, &cast).await;
     topics::a_denial_inside_a_granted_wildcard(&mut light, &cast).await;
     topics::dots_and_stars(&mut light, &cast).await;

@@ -230,7 +230,7 @@ async fn a_damaged_index_changes_nothing(published: &Published, sidecar: &Sideca
     let text = String::from_utf8(good.clone()).unwrap();
     for (bytes, reason) in [
         (good[..good.len() - 5].to_vec(), "WrongDigest"),
-        (text.replacen("index 1 ", "index 9 ", 1).into_bytes(), "UnknownVersion"),
+        (text.replacen("index 2 ", "index 9 ", 1).into_bytes(), "UnknownVersion"),
         (b"nonsense".to_vec(), "Header"),
         (encode(&bundle(true, 0)).unwrap().index(1).unwrap(), "RevisionBack"),
     ] {

@@ -32,9 +32,14 @@ pub struct Key {
 impl FirstLight {
     /// Reads a generated Secret with kubectl.
     pub async fn key(&self, namespace: &str, secret: &str) -> Key {
+        Key::read(&self.secret_data(namespace, secret).await)
+    }
+
+    /// The data of a Secret.
+    pub async fn secret_data(&self, namespace: &str, secret: &str) -> BTreeMap<String, ByteString> {
         let json = self.kubectl(&["get", "secret", "-n", namespace, secret, "-o", "json"]).await;
         let secret: KubeSecret = serde_json::from_str(&json).expect("kubectl prints a Secret");
-        Key::read(&secret.data.unwrap_or_default())
+        secret.data.unwrap_or_default()
     }
 }
 

@@ -1,0 +1,148 @@
+//! Clients with tokens that a backend made with the token key of its access key, as any JWT library would.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::credential::ModeUsername;
+use mqtt_access_core::secret::Secret;
+use mqtt_access_core::token::{Act as Use, Claims, token_key};
+use mqtt_access_tests::first_light::Act::{Publish, Subscribe};
+use mqtt_access_tests::first_light::{FirstLight, Login};
+
+use super::cast::Cast;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const PHONE: &str = "GID_acme@@@phone-1";
+const OWN: &str = "acme/phone-1/#";
+
+/// A backend that makes tokens.
+struct Issuer {
+    key_id: String,
+    token_key: Secret,
+}
+
+impl Issuer {
+    async fn read(light: &FirstLight) -> Self {
+        let data = light.secret_data("acme", "acme-backend-access-key").await;
+        let key_id = String::from_utf8(data["accessKeyId"].0.clone()).unwrap();
+        Self { key_id, token_key: Secret::new(data["tokenKey"].0.clone()) }
+    }
+
+    fn claims(&self, act: Use, resource: &str) -> Claims {
+        Claims {
+            iss: self.key_id.clone(),
+            aud: "mqtt-acme".to_owned(),
+            iat: now(),
+            exp: now() + 600,
+            nbf: None,
+            jti: format!("{}-{resource}", act.as_str()),
+            act,
+            res: vec![resource.to_owned()],
+            sub: None,
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> String {
+        claims.sign(&self.token_key).unwrap()
+    }
+
+    /// A login with one token, declared as what it is for.
+    fn login(&self, claims: &Claims) -> Login {
+        self.present(&format!("{}|{}", claims.act.as_str(), self.sign(claims)))
+    }
+
+    fn present(&self, password: &str) -> Login {
+        let username = ModeUsername { mode: Mode::Token, key_id: &self.key_id, instance_id: "mqtt-acme" }.to_string();
+        Login { client_id: PHONE.to_owned(), username, password: password.to_owned() }
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+fn bound(claims: Claims) -> Claims {
+    Claims { sub: Some(PHONE.to_owned()), ..claims }
+}
+
+pub(crate) async fn a_token_grants_some_of_its_key_s_rights(light: &mut FirstLight, cast: &Cast) {
+    light.check.step("clients with tokens");
+    let issuer = Issuer::read(light).await;
+    light.check.equal("the token key", &issuer.token_key, &token_key(cast.backend.secret()));
+    let reader = issuer.login(&issuer.claims(Use::R, "acme/dev1/#"));
+    light.may(&reader, Subscribe, "acme/dev1/#").await;
+    light.may(&reader, Subscribe, "acme/dev1/up").await;
+    // The key's policies allow it, the token does not.
+    light.may_not(&reader, Subscribe, "acme/dev2/#", "NotGrantedByToken").await;
+    light.may_not(&reader, Subscribe, "acme/#", "NotGrantedByToken").await;
+    // The token allows it, the key's policies do not.
+    let wide = issuer.login(&issuer.claims(Use::RW, "#"));
+    light.may_not(&wide, Publish, "globex/x", "NotGranted").await;
+    light.may_not(&wide, Publish, "acme/phone-1/up", "NotGranted").await;
+    // Bound to the client ID, it uses what policies give to that.
+    let (own, deaf) = (bound(issuer.claims(Use::W, OWN)), bound(issuer.claims(Use::R, OWN)));
+    light.may(&issuer.login(&own), Publish, "acme/phone-1/up").await;
+    light.may_not(&issuer.login(&deaf), Publish, "acme/phone-1/up", "TokenTypeMismatch").await;
+    let both = issuer.present(&format!("W|{}|R|{}", issuer.sign(&own), issuer.sign(&deaf)));
+    let mut session = light.connect(&both).await;
+    light.goes_through(&mut session, Subscribe, OWN).await;
+    light.goes_through(&mut session, Publish, "acme/phone-1/up").await;
+}
+
+pub(crate) async fn tokens_that_the_broker_refuses(light: &mut FirstLight, cast: &Cast) {
+    light.check.step("tokens that the broker refuses");
+    let issuer = Issuer::read(light).await;
+    let good = issuer.claims(Use::R, "acme/dev1/#");
+    let (token, changed) = (issuer.sign(&good), |change: fn(&mut Claims)| {
+        let mut claims = good.clone();
+        change(&mut claims);
+        issuer.login(&claims)
+    });
+    let forged = good.sign(cast.backend.secret()).unwrap();
+    let at_home = issuer.login(&good);
+    let abroad = Login { username: at_home.username.replace("mqtt-acme", "mqtt-globex"), ..at_home.clone() };
+    let as_device = Login { client_id: "GID_acme@@@dev1".to_owned(), ..at_home.clone() };
+    let cases = [
+        ("signed with the AccessKeySecret", issuer.present(&format!("R|{forged}")), "TokenSignatureInvalid"),
+        ("declared as another type", issuer.present(&format!("W|{token}")), "TokenTypeMismatch"),
+        ("without its type", issuer.present(&token), "TokenMalformed"),
+        ("beside one that is none", issuer.present(&format!("R|{token}|W|x")), "TokenMalformed"),
+        ("twice", issuer.present(&format!("R|{token}|R|{token}")), "TokenMalformed"),
+        ("expired", changed(|claims| (claims.iat, claims.exp) = (claims.iat - 100, claims.iat - 1)), "TokenExpired"),
+        ("of another key", changed(|claims| claims.iss = "AK.other".to_owned()), "TokenMalformed"),
+        ("for another client", changed(|claims| claims.sub = Some("GID_acme@@@x".to_owned())), "TokenClientIdMismatch"),
+        ("at another tenant", abroad, "UnknownKey"),
+        ("with a device's client ID", as_device, "ClientIdTaken"),
+    ];
+    for (what, login, cause) in cases {
+        light.stays_out(what, &login, cause).await;
+    }
+    light.comes_in(&at_home).await;
+}
+
+pub(crate) async fn a_revoked_token_ends_its_session(light: &mut FirstLight, _cast: &Cast) {
+    light.check.step("tokens are revoked, and the sidecar is restarted");
+    let issuer = Issuer::read(light).await;
+    let (one, other) = (bound(issuer.claims(Use::RW, OWN)), issuer.claims(Use::R, "acme/dev1/#"));
+    let mut session = light.connect(&issuer.login(&one)).await;
+    light.goes_through(&mut session, Publish, "acme/phone-1/a").await;
+    // The grants of an open session outlive the process that gave them.
+    light.kill_sidecar().await;
+    light.start_sidecar().await;
+    light.sidecar().wait_ready(light.admin(), LIMIT).await;
+    light.goes_through(&mut session, Publish, "acme/phone-1/b").await;
+    revoke(light, &serde_json::json!({"ids": [one.jti]})).await;
+    light.is_cut_off(session, Publish, "acme/phone-1/c", "TokenRevoked").await;
+    light.stays_out("a revoked token", &issuer.login(&one), "TokenRevoked").await;
+    light.comes_in(&issuer.login(&other)).await;
+    let session = light.connect(&issuer.login(&other)).await;
+    revoke(light, &serde_json::json!({"ids": null, "issuedBefore": "2099-01-01T00:00:00Z"})).await;
+    light.is_cut_off(session, Subscribe, "acme/dev1/x", "TokenRevoked").await;
+    revoke(light, &serde_json::json!({"issuedBefore": null})).await;
+    light.comes_in(&issuer.login(&one)).await;
+}
+
+async fn revoke(light: &FirstLight, revocations: &serde_json::Value) {
+    let patch = serde_json::json!({"spec": {"tokenRevocations": revocations}}).to_string();
+    light.edit(&["patch", "-n", "acme", "mqtttenant/acme", "--type=merge", "-p", &patch]).await;
+}
