@@ -71,6 +71,9 @@ pub(crate) enum ClusterError {
 /// Why a token is not revoked.
 #[derive(Debug, Error)]
 pub(crate) enum RevokeError {
+    /// The list is not one, and must not be overwritten.
+    #[error("the Secret that holds the revocations of the tenant is damaged; see the conditions of the MqttTenant")]
+    Damaged,
     /// The list is full.
     #[error(
         "{0} tokens of the tenant are revoked already; wait until some expire, or set `spec.tokenRevocations.issuedBefore`"
@@ -107,8 +110,8 @@ pub(crate) enum DeviceError {
     #[error("the device is a superuser, brings its own Secret or does not use HMAC; edit its DeviceCredential instead")]
     OutOfReach,
     /// The API server refuses the object: a quota, say.
-    #[error("the API server refuses the DeviceCredential: {0}")]
-    Refused(String),
+    #[error("the cluster does not take another device; the operator's log says why")]
+    Refused,
     /// Its key was not there in time.
     #[error("the key of the device is not there yet; ask again in a moment")]
     NotYet,

@@ -1,7 +1,7 @@
 //! How often a caller may ask: one token bucket for each caller and kind of question.
 //!
-//! The figures are ApsaraMQ's. Only callers that have proved who they are get a bucket, so their number is bounded by the
-//! number of keys. Several replicas count each for itself.
+//! The figures are ApsaraMQ's. Callers have proved who they are before they get a bucket, except those whose bearer
+//! token Kubernetes is asked about: they have one for each address. Several replicas count each for itself.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub(super) enum Kind {
     Revoke,
     /// Anything about devices.
     Device,
-    /// Asking Kubernetes who a bearer token is: of all callers together, for they are not known yet.
+    /// Asking Kubernetes who a bearer token is: counted by where it comes from, for its holder is not known yet.
     Review,
 }
 

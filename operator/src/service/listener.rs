@@ -1,10 +1,11 @@
 //! The listener: accepting, TLS, limits and timeouts. There is no plain text: requests carry secrets, and answers keys.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +27,10 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A rest after an error of `accept`, which is mostly one of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source(pub(super) IpAddr);
+
 /// Serves until the shutdown resolves, then finishes the answers that are being written.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -40,9 +45,10 @@ pub(super) async fn serve(
             // Waiting for room before accepting leaves the rest in the kernel's queue.
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let acceptor = TlsAcceptor::from(certificate.config());
-                    let connection = connection(stream, acceptor, router.clone(), graceful.watcher());
+                    let router = router.clone().layer(Extension(Source(peer.ip())));
+                    let connection = connection(stream, acceptor, router, graceful.watcher());
                     tokio::spawn(async move {
                         connection.await;
                         drop(permit);

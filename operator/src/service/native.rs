@@ -23,6 +23,7 @@ use super::answer::{Asked, BodyProblem, json};
 use super::caller::{self, Caller, Presented, presented};
 use super::directory::{Access, Issuer, Review};
 use super::limits::Kind;
+use super::listener::Source;
 use super::{Service, now};
 use crate::cluster::ObjectKey;
 use refused::Refused;
@@ -82,7 +83,7 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Response<Body>, Ref
             Caller::Key(key)
         }
         Presented::Bearer(bearer) => {
-            service.limits.count("", Kind::Review).map_err(Refused::too_often)?;
+            service.limits.count(&source(asked), Kind::Review).map_err(Refused::too_often)?;
             let access = Access { tenant: &tenant, verb: question.verb() };
             user = match service.directory.review(&bearer, access).await.map_err(|error| Refused::cluster(&error))? {
                 Review::Unknown => return Err(Refused::unauthorized()),
@@ -116,6 +117,11 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Response<Body>, Ref
             Ok(response)
         }
     }
+}
+
+/// The address that a request comes from.
+fn source(asked: &Asked) -> String {
+    asked.head.extensions.get::<Source>().map(|Source(address)| address.to_string()).unwrap_or_default()
 }
 
 fn route(path: &str) -> Option<(ObjectKey, Question)> {

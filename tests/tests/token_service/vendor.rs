@@ -76,17 +76,22 @@ async fn tokens(scene: &Scene, algorithm: &str) {
     .await;
 }
 
+/// The key in an answer about a device.
+fn credential(body: &Value) -> Key {
+    let field = |name: &str| body.pointer(&format!("/DeviceCredential/{name}")).cloned().unwrap_or_default();
+    assert!(field("CreateTime").as_i64().is_some_and(|time| time > 1_700_000_000_000), "{body}");
+    assert!(field("UpdateTime").as_i64() >= field("CreateTime").as_i64(), "{body}");
+    let text = |name: &str| field(name).as_str().unwrap().to_owned();
+    assert_eq!(text("InstanceId"), INSTANCE);
+    Key { id: text("DeviceAccessKeyId"), secret: text("DeviceAccessKeySecret") }
+}
+
+fn one(name: &str) -> Value {
+    json!({"ClientId": client_id(name)})
+}
+
 async fn devices(scene: &Scene, algorithm: &str) {
     let mut vendor = Vendor::of(scene, algorithm, &scene.registrar);
-    let one = |name: &str| json!({"ClientId": client_id(name)});
-    let credential = |body: &Value| {
-        let field = |name: &str| body.pointer(&format!("/DeviceCredential/{name}")).cloned().unwrap_or_default();
-        assert!(field("CreateTime").as_i64().is_some_and(|time| time > 1_700_000_000_000), "{body}");
-        assert!(field("UpdateTime").as_i64() >= field("CreateTime").as_i64(), "{body}");
-        let text = |name: &str| field(name).as_str().unwrap().to_owned();
-        assert_eq!(text("InstanceId"), INSTANCE);
-        Key { id: text("DeviceAccessKeyId"), secret: text("DeviceAccessKeySecret") }
-    };
     let logs_in = async |name: &str, key: &Key| {
         let proof = password(MacAlgorithm::HmacSha1, &key.secret.as_str().into(), &client_id(name));
         let username = format!("DeviceCredential|{}|{INSTANCE}", key.id);
@@ -105,7 +110,37 @@ async fn devices(scene: &Scene, algorithm: &str) {
     let read = credential(&vendor.ok("GetDeviceCredential", one("d1")));
     assert_eq!(read.secret, fresh.secret);
     scene.told.lock().unwrap().extend([made.secret, fresh.secret.clone()]);
-    vendor.ok("RegisterDeviceCredential", one("d2"));
+    pages(scene, algorithm, &mut vendor);
+    for name in ["d1", "d2", "d3"] {
+        vendor.ok("UnRegisterDeviceCredential", one(name));
+    }
+    assert_eq!(vendor.code("GetDeviceCredential", one("d1")), ("DeviceCredentialNotFound".to_owned(), 400));
+    wait::until("a removed device to be refused", SOON, async || {
+        (logs_in("d1", &fresh).await == Err("UnknownKey".to_owned())).then_some(())
+    })
+    .await;
+}
+
+/// Two more devices, and all of them by pages.
+fn pages(scene: &Scene, algorithm: &str, vendor: &mut Vendor) {
+    // At two replicas at once: one device, one key.
+    let mut other = Vendor(VendorClient::start(
+        scene.second.address,
+        &scene.authority(),
+        algorithm,
+        &scene.registrar.id,
+        &scene.registrar.secret,
+    ));
+    let register = |vendor: &mut Vendor| {
+        vendor.0.call("RegisterDeviceCredential", &json!({"InstanceId": INSTANCE, "ClientId": client_id("d2")}))
+    };
+    let (ones, others) = block_in_place(|| {
+        std::thread::scope(|scope| {
+            let others = scope.spawn(|| register(&mut other));
+            (register(vendor), others.join().unwrap())
+        })
+    });
+    assert_eq!(credential(&ones.unwrap()).secret, credential(&others.unwrap()).secret);
     vendor.ok("RegisterDeviceCredential", one("d3"));
     let list = |page: Value| {
         let mut all = json!({"GroupId": "GID_shop_t", "PageSize": "2"});
@@ -119,14 +154,6 @@ async fn devices(scene: &Scene, algorithm: &str) {
     assert_eq!(at(&first, "Total"), json!("3"));
     let next = vendor.ok("ListDeviceCredentialClientId", list(json!({"NextToken": at(&first, "NextToken")})));
     assert_eq!(at(&next, "ClientIdList"), json!([client_id("d3")]));
-    for name in ["d1", "d2", "d3"] {
-        vendor.ok("UnRegisterDeviceCredential", one(name));
-    }
-    assert_eq!(vendor.code("GetDeviceCredential", one("d1")), ("DeviceCredentialNotFound".to_owned(), 400));
-    wait::until("a removed device to be refused", SOON, async || {
-        (logs_in("d1", &fresh).await == Err("UnknownKey".to_owned())).then_some(())
-    })
-    .await;
 }
 
 fn refusals(scene: &Scene, algorithm: &str) {

@@ -144,7 +144,9 @@ async fn create(
     let made = match made {
         Ok(made) => made,
         Err(kube::Error::Api(status)) if [403, 422].contains(&status.code) => {
-            return Err(DeviceError::Refused(status.message.clone()));
+            let (tenant, error) = (&issuer.tenant, &status.message);
+            tracing::warn!(%tenant, device = name, error, "a device is not registered");
+            return Err(DeviceError::Refused);
         }
         Err(error) => return Err(ClusterError::Api(error).into()),
     };

@@ -25,6 +25,8 @@ use crate::service::directory::{ClusterError, Issuer, RevokeError};
 
 /// Of one tenant at one time.
 const MAX_REVOCATIONS: usize = 10_000;
+/// All IDs stand in the one index Secret of the bundle, and a token of somebody else's making may have a long one.
+const MAX_BYTES: usize = 512 * 1024;
 /// How long an entry stays after its token has expired, for sidecars whose clock is behind.
 const AFTERLIFE: UnixSeconds = 60;
 const ATTEMPTS: u32 = 10;
@@ -93,12 +95,16 @@ pub(super) async fn add(
     edit(context, tenant, broker, controller::now(), |entries| {
         let end = entries.entry(id.to_owned()).or_insert(expires_at);
         *end = expires_at.max(*end);
-        if entries.len() > MAX_REVOCATIONS { Err(RevokeError::Full(MAX_REVOCATIONS)) } else { Ok(()) }
+        if fits(entries) { Ok(()) } else { Err(RevokeError::Full(entries.len())) }
     })
     .await?;
     tracing::info!(%tenant, id, "revoked a token");
     context.wake([tenant.clone()].into());
     Ok(())
+}
+
+fn fits(entries: &Entries) -> bool {
+    entries.len() <= MAX_REVOCATIONS && encode(entries).len() <= MAX_BYTES
 }
 
 fn is_of_use(end: UnixSeconds, now: UnixSeconds) -> bool {
@@ -124,7 +130,10 @@ async fn edit(
     for attempt in 0..ATTEMPTS {
         tokio::time::sleep(PAUSE * attempt).await;
         let found = api.get_opt(&name).await.map_err(ClusterError::Api)?;
-        let before = found.as_ref().and_then(decode);
+        let before = match &found {
+            Some(found) => Some(decode(found).ok_or(RevokeError::Damaged)?),
+            None => None,
+        };
         let mut entries = before.clone().unwrap_or_default();
         entries.retain(|_, end| is_of_use(*end, now));
         change(&mut entries)?;
@@ -150,7 +159,7 @@ async fn edit(
 }
 
 fn secret(tenant: &ObjectKey, name: &str, entries: &Entries, before: Option<&KubeSecret>) -> KubeSecret {
-    let bytes = serde_json::to_vec(entries).unwrap_or_default();
+    let bytes = encode(entries);
     KubeSecret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -162,6 +171,10 @@ fn secret(tenant: &ObjectKey, name: &str, entries: &Entries, before: Option<&Kub
         type_: Some("mqttaccess.io/bundle".to_owned()),
         ..KubeSecret::default()
     }
+}
+
+fn encode(entries: &Entries) -> Vec<u8> {
+    serde_json::to_vec(entries).unwrap_or_default()
 }
 
 fn decode(secret: &KubeSecret) -> Option<Entries> {
@@ -189,5 +202,52 @@ impl Cached for RevocationList {
         let version = |list: &Self| list.metadata.resource_version.as_ref().and_then(|text| text.parse::<u64>().ok());
         let same = self.metadata.uid == older.metadata.uid;
         !same || version(self).zip(version(older)).is_none_or(|(new, old)| new >= old)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(uid: &str, version: &str, entries: &Entries) -> RevocationList {
+        let mut secret = secret(&ObjectKey::new("ns", "t"), "ns.t.revocations", entries, None);
+        secret.metadata.uid = Some(uid.to_owned());
+        secret.metadata.resource_version = Some(version.to_owned());
+        secret.into()
+    }
+
+    #[test]
+    fn a_list_reads_as_it_was_written_and_belongs_to_its_tenant() {
+        let entries = Entries::from([("a".to_owned(), 5), ("\u{1}\"".to_owned(), 7)]);
+        let list = list("u", "1", &entries);
+        assert_eq!(list.entries, Some(entries));
+        assert_eq!(list.groups(), [Group::Tenant(ObjectKey::new("ns", "t"))]);
+        let emptied = KubeSecret::default();
+        assert_eq!(RevocationList::from(emptied).entries, None);
+    }
+
+    #[test]
+    fn an_older_version_from_the_watch_does_not_undo_a_write() {
+        let none = Entries::new();
+        assert!(!list("u", "9", &none).replaces(&list("u", "10", &none)));
+        assert!(list("u", "10", &none).replaces(&list("u", "10", &none)));
+        assert!(list("v", "1", &none).replaces(&list("u", "10", &none)));
+    }
+
+    #[test]
+    fn a_list_is_bounded_in_number_and_in_bytes() {
+        let many = |count: usize, length: usize| -> Entries {
+            (0..count).map(|number| (format!("{number:0length$}"), 1_800_000_000)).collect()
+        };
+        assert!(fits(&many(MAX_REVOCATIONS, 22)));
+        assert!(!fits(&many(MAX_REVOCATIONS + 1, 22)));
+        assert!(!fits(&many(MAX_REVOCATIONS, 128)));
+    }
+
+    #[test]
+    fn an_entry_outlives_its_token_a_little() {
+        assert!(is_of_use(100, 159));
+        assert!(!is_of_use(100, 160));
+        assert!(is_of_use(UnixSeconds::MAX, UnixSeconds::MAX - 1));
     }
 }

@@ -185,7 +185,9 @@ impl From<Refusal> for Fault {
 impl From<RevokeError> for Fault {
     fn from(error: RevokeError) -> Self {
         match error {
-            RevokeError::Full(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "SystemOverFlow", error),
+            RevokeError::Full(_) | RevokeError::Damaged => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "SystemOverFlow", error)
+            }
             RevokeError::Cluster(error) => error.into(),
         }
     }
@@ -207,7 +209,7 @@ impl From<DeviceError> for Fault {
         match error {
             DeviceError::NotFound => Self::bad("DeviceCredentialNotFound", error),
             DeviceError::ForeignClientId => Self::check(error),
-            DeviceError::OutOfReach | DeviceError::Refused(_) => Self::bad("PermissionCheckFailed", error),
+            DeviceError::OutOfReach | DeviceError::Refused => Self::bad("PermissionCheckFailed", error),
             DeviceError::NotYet => {
                 let retry_after = Some(Duration::from_secs(1));
                 Self { retry_after, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "SystemOverFlow", error) }

@@ -104,6 +104,7 @@ impl Refused {
     pub(super) fn revoke(error: &RevokeError) -> Self {
         match error {
             RevokeError::Full(_) => Self::new(StatusCode::CONFLICT, "TooManyRevocations", error.to_string()),
+            RevokeError::Damaged => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Damaged", error.to_string()),
             RevokeError::Cluster(error) => Self::cluster(error),
         }
     }

@@ -284,10 +284,12 @@ async fn five_revocations_a_second_and_then_429() {
     assert!(statuses.starts_with(&[204; 5]) && statuses.contains(&429), "{statuses:?}");
 }
 
+type Change = fn(&mut mqtt_access_core::bundle::Tenant);
+
 #[tokio::test]
 async fn what_the_tenant_forbids_ends_issuing_and_validity() {
     let token = token(&Running::start()).await;
-    let cases: [(fn(&mut mqtt_access_core::bundle::Tenant), &str); 3] = [
+    let cases: [(Change, &str); 3] = [
         (|tenant| tenant.suspended = true, "Suspended"),
         (|tenant| tenant.modes.clear(), "ModeNotAccepted"),
         (|tenant| tenant.token_revocations.issued_before = Some(i64::MAX), "TokenRevoked"),
