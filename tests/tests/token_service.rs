@@ -8,7 +8,8 @@ mod token_service {
     pub(crate) mod vendor;
 }
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mqtt_access_tests::certificates::Authority;
 use mqtt_access_tests::operator_fixture::{BUNDLES, SOON, TENANTS};
@@ -16,6 +17,10 @@ use mqtt_access_tests::wait;
 use serde_json::{Value, json};
 use token_service::scene::{Scene, client_id};
 use token_service::vendor;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const REVOCATIONS: &str = "shop.t.revocations";
 
 /// One control plane for all that follows: its start is the slow part.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +29,8 @@ async fn tokens_and_devices_are_issued_by_the_operator() {
     rbac_decides_which_service_accounts_issue(&scene).await;
     an_issued_token_opens_what_it_names_and_its_revocation_reaches_the_sidecar(&scene).await;
     a_revocation_is_known_to_every_replica_and_survives_a_restart(&scene).await;
+    what_has_expired_goes_and_a_damaged_list_ends_nothing(&scene).await;
+    what_is_no_tls_gets_no_answer_and_keeps_nobody_waiting(&scene).await;
     vendor::the_vendors_client_needs_only_another_endpoint(&scene).await;
     a_new_certificate_is_used_without_a_restart(&scene).await;
     nothing_was_forbidden_or_told(&scene).await;
@@ -99,6 +106,57 @@ async fn a_revocation_is_known_to_every_replica_and_survives_a_restart(scene: &S
     println!("revocation: {} of two replicas survived a restart", tokens.len() + 1);
 }
 
+/// An entry is dropped a minute after its token has expired. A list that is none is left alone, and so is the bundle.
+async fn what_has_expired_goes_and_a_damaged_list_ends_nothing(scene: &Scene) {
+    let stored = async || {
+        let secret = scene.cluster.secret(BUNDLES, REVOCATIONS).await.unwrap();
+        serde_json::from_str::<BTreeMap<String, i64>>(&secret.text("revocations")).ok()
+    };
+    let write = async |text: &str| {
+        let patch = json!({"stringData": {"revocations": text}});
+        scene.cluster.patch_secret(BUNDLES, REVOCATIONS, &patch).await;
+    };
+    let before = stored().await.unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut with_old = before.clone();
+    with_old.insert("expired".to_owned(), i64::try_from(now).unwrap() - 61);
+    with_old.insert("just expired".to_owned(), i64::try_from(now).unwrap());
+    write(&json!(with_old).to_string()).await;
+    wait::until("an expired revocation to go", SOON, async || {
+        let now = stored().await?;
+        (!now.contains_key("expired") && now.contains_key("just expired")).then_some(())
+    })
+    .await;
+    assert!(before.keys().all(|id| with_old.contains_key(id)));
+    let token = scene.issue("R", &["shop/t/a"]).await;
+    let digest = scene.cluster.bundles().await.tenant("shop", "t").unwrap().digest.clone();
+    write("damaged").await;
+    scene.operator.wait_for_line("holds no list of revocations", SOON).await;
+    let reply = scene.first.post("/revoke", &scene.basic(), &json!({"token": token})).await;
+    assert_eq!(reply.status, 500, "{}", reply.body);
+    assert_eq!(scene.cluster.bundles().await.tenant("shop", "t").unwrap().digest, digest);
+    assert_eq!(scene.cluster.secret(BUNDLES, REVOCATIONS).await.unwrap().text("revocations"), "damaged");
+    write(&json!(before).to_string()).await;
+    scene.first.revoke(&token).await;
+    println!("revocation: an expired one went, a damaged list was left alone");
+}
+
+async fn what_is_no_tls_gets_no_answer_and_keeps_nobody_waiting(scene: &Scene) {
+    let connect = async || TcpStream::connect(scene.first.address).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(connect().await);
+    }
+    let mut plain = connect().await;
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    let asking = Instant::now();
+    assert_eq!(scene.first.query("x").await, json!("TokenMalformed"));
+    println!("listener: answered after {:?} beside {} silent connections", asking.elapsed(), silent.len());
+}
+
 async fn a_new_certificate_is_used_without_a_restart(scene: &Scene) {
     let authority = Authority::new();
     authority.certificate().write(scene.folder());
@@ -128,10 +186,10 @@ async fn nothing_was_forbidden_or_told(scene: &Scene) {
 }
 
 async fn a_deleted_tenant_takes_its_revocations_with_it(scene: &Scene) {
-    assert!(scene.cluster.secret(BUNDLES, "shop.t.revocations").await.is_some());
+    assert!(scene.cluster.secret(BUNDLES, REVOCATIONS).await.is_some());
     scene.cluster.delete(TENANTS, "shop", "t").await;
     wait::until("the revocations to be gone", SOON, async || {
-        scene.cluster.secret(BUNDLES, "shop.t.revocations").await.is_none().then_some(())
+        scene.cluster.secret(BUNDLES, REVOCATIONS).await.is_none().then_some(())
     })
     .await;
     println!("a deleted tenant took its revocations with it");
