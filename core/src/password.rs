@@ -9,6 +9,7 @@ mod memo;
 use serde::{Deserialize, Serialize};
 
 pub use imported::{HashError, ImportedHash};
+pub(crate) use memo::Asked;
 pub use memo::Memo;
 
 use crate::credential::{equals, hmac_sha256};

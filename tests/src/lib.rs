@@ -32,6 +32,7 @@ pub mod rabbitmq;
 pub mod reference;
 pub mod stalling_proxy;
 pub mod tools;
+pub mod two_tenants;
 pub mod wait;
 
 pub use control_plane::ControlPlane;

@@ -9,7 +9,7 @@ use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
 use crate::index::tenant::Key;
 use crate::index::{BrokerIndex, TenantIndex};
-use crate::password::{self, ImportedHash, Memo, Verifier};
+use crate::password::{self, Asked, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;
 use crate::verdict::Reason;
 
@@ -43,7 +43,7 @@ impl SlowLogin {
 
     /// The outcome, if the same password was compared with the same hash before.
     pub fn recall(self: Box<Self>, memo: &Memo) -> Result<CheckedLogin, Box<Self>> {
-        match memo.get(&self.hash, self.password.expose()) {
+        match memo.get(self.asked()) {
             Some(fits) => Ok(self.checked(fits)),
             None => Err(self),
         }
@@ -60,8 +60,13 @@ impl SlowLogin {
     #[must_use]
     pub fn check_and_note(self, memo: &Memo) -> CheckedLogin {
         let fits = self.hash.verify(self.password.expose());
-        memo.put(&self.hash, self.password.expose(), fits);
+        memo.put(self.asked(), fits);
         self.checked(fits)
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let Self { tenant, login_name, client_id: _, password, hash, refused: _ } = self;
+        Asked { tenant: tenant.as_deref(), login_name, hash, password: password.expose() }
     }
 
     fn checked(self, fits: bool) -> CheckedLogin {
