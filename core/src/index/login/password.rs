@@ -9,7 +9,7 @@ use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
 use crate::index::tenant::Key;
 use crate::index::{BrokerIndex, TenantIndex};
-use crate::password::{self, ImportedHash, Memo, Verifier};
+use crate::password::{self, ComparisonId, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;
 use crate::verdict::Reason;
 
@@ -41,9 +41,15 @@ impl SlowLogin {
         self.tenant.as_deref()
     }
 
-    /// The outcome, if the same password was compared with the same hash before.
+    /// Equal for two logins of one name whose passwords are the same and are compared with the same hash.
+    #[must_use]
+    pub fn comparison(&self, memo: &Memo) -> ComparisonId {
+        memo.id(&self.hash, &self.login_name, self.password.expose())
+    }
+
+    /// The outcome, if the same comparison was made before.
     pub fn recall(self: Box<Self>, memo: &Memo) -> Result<CheckedLogin, Box<Self>> {
-        match memo.get(&self.hash, self.password.expose()) {
+        match memo.get(self.comparison(memo)) {
             Some(fits) => Ok(self.checked(fits)),
             None => Err(self),
         }
@@ -60,7 +66,7 @@ impl SlowLogin {
     #[must_use]
     pub fn check_and_note(self, memo: &Memo) -> CheckedLogin {
         let fits = self.hash.verify(self.password.expose());
-        memo.put(&self.hash, self.password.expose(), fits);
+        memo.put(self.comparison(memo), fits);
         self.checked(fits)
     }
 
