@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use imported::{HashError, ImportedHash};
 pub(crate) use memo::Asked;
-pub use memo::Memo;
+pub use memo::{ComparisonId, Memo};
 
 use crate::credential::{equals, hmac_sha256};
 use crate::secret::Secret;

@@ -19,7 +19,7 @@ use crate::credential::hmac_sha256;
 use crate::secret::Secret;
 
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-const ENTRY_BYTES: usize = 16;
+const ID_BYTES: usize = 16;
 
 /// A password with what it is compared with, and for whom.
 #[derive(Clone, Copy)]
@@ -31,10 +31,14 @@ pub(crate) struct Asked<'a> {
     pub(crate) password: &'a [u8],
 }
 
+/// Names one comparison of a password with a hash, for one login name, within the process that made the [`Memo`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ComparisonId([u8; ID_BYTES]);
+
 /// Outcomes of slow hashes, bounded; the least recently used goes.
 pub struct Memo {
     key: Secret,
-    known: Mutex<LruCache<[u8; ENTRY_BYTES], bool>>,
+    known: Mutex<LruCache<ComparisonId, bool>>,
 }
 
 impl Memo {
@@ -44,24 +48,23 @@ impl Memo {
         Self { key, known: Mutex::new(LruCache::new(CAPACITY)) }
     }
 
-    pub(crate) fn get(&self, asked: Asked<'_>) -> Option<bool> {
-        let entry = self.entry(asked)?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&entry).copied()
+    pub(crate) fn get(&self, id: ComparisonId) -> Option<bool> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
     }
 
-    pub(crate) fn put(&self, asked: Asked<'_>, fits: bool) {
-        if let Some(entry) = self.entry(asked) {
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).put(entry, fits);
-        }
+    pub(crate) fn put(&self, id: ComparisonId, fits: bool) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).put(id, fits);
     }
 
-    fn entry(&self, asked: Asked<'_>) -> Option<[u8; ENTRY_BYTES]> {
+    pub(crate) fn id(&self, asked: Asked<'_>) -> ComparisonId {
         let Asked { tenant, login_name, hash, password } = asked;
         let texts = [tenant.unwrap_or_default(), login_name, hash.as_str()].map(str::as_bytes);
         // With its length before each part, no two lists of parts give one message.
         let part = |part: &[u8]| [&part.len().to_le_bytes()[..], part].concat();
         let message: Vec<u8> = texts.into_iter().chain([password]).flat_map(part).collect();
-        hmac_sha256(self.key.expose(), &message).get(..ENTRY_BYTES)?.try_into().ok()
+        let mut id = [0; ID_BYTES];
+        id.iter_mut().zip(hmac_sha256(self.key.expose(), &message)).for_each(|(to, from)| *to = from);
+        ComparisonId(id)
     }
 }
 
