@@ -24,6 +24,8 @@ mod report;
 mod retire;
 mod start;
 mod ticket_key;
+mod token_service;
 mod world;
 
+pub(crate) use cache::ObjectKey;
 pub(crate) use start::run;

@@ -1,7 +1,8 @@
 //! The operator's configuration: which brokers it serves, and who may attach tenants to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
@@ -15,6 +16,19 @@ use crate::manifest::yaml;
 pub struct Config {
     /// The brokers; a tenant that names another one is not served.
     pub brokers: Vec<Broker>,
+    /// Where tokens are issued; nowhere when absent.
+    #[serde(default)]
+    pub token_service: Option<TokenService>,
+}
+
+/// The HTTPS API that issues tokens and registers devices.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenService {
+    /// Address and port, such as `0.0.0.0:8443`.
+    pub listen: SocketAddr,
+    /// A folder with `tls.crt` and `tls.key`: a mounted Secret of the type `kubernetes.io/tls`. Read again when it changes.
+    pub certificate: PathBuf,
 }
 
 /// One broker, or one cluster of brokers that share their clients.
@@ -67,7 +81,7 @@ impl Default for Config {
             tenant_namespace_selector: LabelSelector::default(),
             allow_dollar_topics: false,
         };
-        Self { brokers: vec![broker] }
+        Self { brokers: vec![broker], token_service: None }
     }
 }
 

@@ -17,6 +17,7 @@ mod credential;
 pub mod manifest;
 mod names;
 pub mod offline;
+pub(crate) mod service;
 
 /// An error with its causes on one line, for a log or a condition.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

@@ -8,8 +8,12 @@ pub(crate) const GENERATED_LABEL: &str = "mqttaccess.io/generated";
 pub(crate) const TENANT_LABEL: &str = "mqttaccess.io/tenant";
 /// Namespace of the tenant that a bundle belongs to.
 pub(crate) const TENANT_NAMESPACE_LABEL: &str = "mqttaccess.io/tenant-namespace";
-/// On Secrets of a bundle namespace: `index`, `shard` or `ticket-key`.
+/// On Secrets of a bundle namespace: `index`, `shard`, `ticket-key` or `revocations`.
 pub(crate) const BUNDLE_LABEL: &str = "mqttaccess.io/bundle";
+/// On devices that were registered by an API call: the name of the access key that did it.
+pub(crate) const REGISTERED_BY_LABEL: &str = "mqttaccess.io/registered-by";
+/// On generated Secrets whose key an API call replaced: when, in milliseconds since 1970.
+pub(crate) const REFRESHED_ANNOTATION: &str = "mqttaccess.io/refreshed-at";
 /// Who writes: field manager and `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "mqtt-access-operator";
 
@@ -35,6 +39,8 @@ pub(crate) mod data {
     pub(crate) const SHARD: &str = "shard";
     /// In a tenant's ticket-key Secret: 32 random bytes.
     pub(crate) const TICKET_KEY: &str = "ticketKey";
+    /// In a tenant's revocations Secret: token IDs and when they expire, as JSON.
+    pub(crate) const REVOCATIONS: &str = "revocations";
 }
 
 /// Name of the Secret that is generated for a device.
@@ -65,4 +71,10 @@ pub(crate) fn shard(bundle: &str, digest: &str) -> String {
 #[must_use]
 pub(crate) fn ticket_key(bundle: &str) -> String {
     format!("{bundle}.ticket-key")
+}
+
+/// Name of the Secret that holds the tokens that the token service revoked.
+#[must_use]
+pub(crate) fn revocations(bundle: &str) -> String {
+    format!("{bundle}.revocations")
 }

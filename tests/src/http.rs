@@ -64,7 +64,7 @@ pub async fn send(
     answer.unwrap_or_else(|_| Err(NoReply(format!("no reply from {server} within {LIMIT:?}"))))
 }
 
-async fn receive<B>(response: Response<B>) -> Result<Reply, NoReply>
+pub(crate) async fn receive<B>(response: Response<B>) -> Result<Reply, NoReply>
 where
     B: http_body::Body<Data = axum::body::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,

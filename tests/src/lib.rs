@@ -20,9 +20,11 @@
     reason = "test machinery: a panic is a failed test"
 )]
 
+pub mod certificates;
 pub mod control_plane;
 pub mod first_light;
 pub mod http;
+pub mod https;
 pub mod kubectl;
 pub mod mqtt;
 pub mod operator_fixture;
@@ -33,6 +35,7 @@ pub mod reference;
 pub mod stalling_proxy;
 pub mod tools;
 pub mod two_tenants;
+pub mod vendor_client;
 pub mod wait;
 
 pub use control_plane::ControlPlane;

@@ -6,21 +6,32 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 /// The folder that `tests/setup where` names, asked once.
-static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| {
+static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| ask("where"));
+
+/// The Python that `tests/setup python` names, asked once.
+static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| ask("python"));
+
+fn ask(what: &str) -> PathBuf {
     let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup");
     let answer = Command::new(&setup)
-        .arg("where")
+        .arg(what)
         .output()
         .unwrap_or_else(|error| panic!("cannot run {}: {error}", setup.display()));
     let complaint = String::from_utf8_lossy(&answer.stderr);
     assert!(answer.status.success(), "{complaint}");
     PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim())
-});
+}
 
 /// One of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl`.
 #[must_use]
 pub fn control_plane(program: &str) -> PathBuf {
     CONTROL_PLANE.join(program)
+}
+
+/// A Python with the packages of `tests/python`.
+#[must_use]
+pub fn python() -> &'static Path {
+    &PYTHON
 }
 
 /// A binary of this workspace, such as `mqtt-access-operator`, built beforehand into the folder above the running test's.

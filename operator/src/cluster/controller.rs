@@ -18,6 +18,7 @@ use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
 use super::report::{self, ReportError};
 use super::retire::{self, RetireError};
+use super::token_service::Issuers;
 use super::world::{Standing, World};
 use crate::compile::{self, Reports};
 use crate::config::{Broker, Config};
@@ -29,6 +30,8 @@ pub(super) struct Context {
     world: Mutex<World>,
     complete: watch::Sender<bool>,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
+    /// Tenants as the token service may speak for them.
+    pub(super) issuers: Issuers,
     /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
     pub(super) claims: HashMap<String, tokio::sync::Mutex<()>>,
 }
@@ -66,9 +69,10 @@ impl Context {
             client,
             queue: Queue::default(),
             world: Mutex::new(World::new(Arc::clone(&config))),
-            config,
             complete: watch::Sender::new(false),
             memory: Mutex::default(),
+            issuers: Issuers::new(config.token_service.is_some()),
+            config,
             claims,
         }
     }
@@ -103,6 +107,11 @@ impl Context {
         _ = complete.wait_for(|complete| *complete).await;
     }
 
+    /// Whether every cache has had its first complete list.
+    pub(super) fn is_ready(&self) -> bool {
+        *self.complete.borrow()
+    }
+
     pub(super) fn wake(&self, tenants: BTreeSet<ObjectKey>) {
         tenants.into_iter().for_each(|tenant| self.queue.push(tenant, COALESCE));
     }
@@ -133,6 +142,9 @@ fn backoff(failures: u32) -> Duration {
 
 async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, ReconcileError> {
     let standing = context.world(|world| world.standing(key));
+    if !matches!(standing, Standing::Served(..)) {
+        context.issuers.forget(key);
+    }
     if let Standing::Undecodable = standing {
         // It cannot be read where it belongs: what is published stays, suspended.
         publish::suspend(context, key).await?;
@@ -169,6 +181,7 @@ async fn serve(
         Err(error) => {
             // Whatever is wrong, a suspension takes effect.
             if tenant.spec.suspended {
+                context.issuers.forget(key);
                 publish::suspend(context, key).await?;
             }
             report::failed(context, &tenant, &crate::error_chain(&error)).await?;
@@ -193,6 +206,7 @@ async fn publish_tenant(
         gather::gather(context, key, tenant, broker).await?;
     let Some(gathered) = gathered else {
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
+        context.issuers.forget(key);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };
@@ -205,6 +219,9 @@ async fn publish_tenant(
     if before.is_some_and(|before| before != compiled.bundle.tenant.claims) {
         // Something may have become free, or be shared now: whoever was refused it is asked again.
         context.wake(context.world(|world| world.tenant_names()));
+    }
+    if let Some((revision, _)) = published.bundle {
+        block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
     }
     block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));

@@ -1,6 +1,5 @@
 //! `gather` (client): all that a bundle is made of. Mostly a look at the caches; keys that are missing are made here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqtt_access_core::secret::Secret;
@@ -10,9 +9,10 @@ use tokio::sync::MutexGuard;
 
 use super::broker_claims::{Isolation, isolation, published};
 use super::cache::ObjectKey;
-use super::controller::Context;
+use super::controller::{self, Context};
 use super::keys::{self, KeyError};
 use super::ticket_key::{self, TicketKeyError};
+use super::token_service::{self, RevocationsError};
 use crate::compile::{Gathered, wanted_claims};
 use crate::config::Broker;
 
@@ -23,6 +23,8 @@ pub(super) enum GatherError {
     TicketKey(#[from] TicketKeyError),
     #[error("cannot read or make the keys of the tenant")]
     Keys(#[from] KeyError),
+    #[error("cannot know which tokens are revoked")]
+    Revocations(#[from] RevocationsError),
 }
 
 /// What was gathered.
@@ -47,13 +49,14 @@ pub(super) async fn gather<'a>(
         return Ok(Gathering { gathered: None, unfinished: false, standing, lock });
     };
     let ticket_key: Secret = ticket_key::ensure(context, key, broker).await?;
+    let revoked_tokens = token_service::in_force(context, key, broker, controller::now()).await?;
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
     let keys = keys::ensure(context, key, tenant, broker, devices).await?;
     let gathered = Gathered {
         tenant: Arc::clone(tenant),
         claims,
         ticket_key,
-        revoked_tokens: BTreeSet::new(),
+        revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,

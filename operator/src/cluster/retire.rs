@@ -51,14 +51,18 @@ pub(super) async fn from(context: &Context, tenant: &ObjectKey, broker: &Broker)
 
 fn left(world: &mut World, broker: &Broker, tenant: &ObjectKey) -> Vec<ObjectMeta> {
     let group = Group::Tenant(tenant.clone());
+    // While there is such a tenant, even one that is not served now, what was revoked stays revoked.
+    let exists = world.tenants.get(tenant).is_some();
     let caches = world.broker(&broker.name);
     let indexes = caches.indexes.group(&group).map(|index| index.metadata.clone());
     let keys = caches.ticket_keys.group(&group).map(|key| key.0.metadata.clone());
-    indexes.chain(keys).chain(caches.shards.group(&group).map(|shard| shard.0.clone())).collect()
+    let lists = caches.revocations.group(&group).filter(|_| !exists).map(|list| list.metadata().clone());
+    indexes.chain(keys).chain(lists).chain(caches.shards.group(&group).map(|shard| shard.0.clone())).collect()
 }
 
 fn forget(caches: &mut BrokerCaches, key: &ObjectKey) {
     caches.indexes.remove(key);
     caches.ticket_keys.remove(key);
+    caches.revocations.remove(key);
     caches.shards.remove(key);
 }

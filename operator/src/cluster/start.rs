@@ -14,13 +14,16 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::cache::{Cache, Cached};
 use super::controller::{self, Context};
+use super::token_service::Cluster;
 use super::world::{NamespaceMeta, Reference, Shard, World};
 use crate::config::{Broker, Config};
 use crate::names::{BUNDLE_LABEL, CREDENTIAL_LABEL, GENERATED_LABEL};
+use crate::service::{self, ServiceError};
 
 /// How many tenants are reconciled at once.
 const WORKERS: usize = 4;
@@ -40,6 +43,9 @@ pub(crate) enum StartError {
     /// A task of the controller ended.
     #[error("a task of the controller ended; see the log")]
     Task,
+    /// The token service is configured and does not start.
+    #[error("the token service ended")]
+    Service(#[from] ServiceError),
 }
 
 /// Runs the controller until `shutdown`.
@@ -49,14 +55,29 @@ pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> R
     let mut tasks: JoinSet<()> = watches(&context).into_iter().collect();
     (0..WORKERS).for_each(|_| _ = tasks.spawn(work(Arc::clone(&context))));
     tasks.spawn(resync(Arc::clone(&context)));
+    let (stop, stopped) = watch::channel(false);
+    let service = token_service(&context, stopped);
+    tokio::pin!(service);
     tokio::select! {
+        ended = &mut service => Err(ended.err().map_or(StartError::Task, StartError::Service)),
         // None of them ends by itself: it panicked. A new process begins with complete caches.
         _ = tasks.join_next() => Err(StartError::Task),
         () = shutdown => {
             tracing::info!("stopping");
-            Ok(())
+            stop.send_replace(true);
+            service.await.map_err(StartError::Service)
         }
     }
+}
+
+/// Until it is told to stop; at once and for ever nothing where none is configured.
+async fn token_service(context: &Arc<Context>, mut stopped: watch::Receiver<bool>) -> Result<(), ServiceError> {
+    let stop = async move { _ = stopped.wait_for(|stopped| *stopped).await };
+    if let Some(config) = &context.config.token_service {
+        return service::run(config, Arc::new(Cluster(Arc::clone(context))), stop).await;
+    }
+    stop.await;
+    Ok(())
 }
 
 async fn work(context: Arc<Context>) {
@@ -112,14 +133,19 @@ fn broker_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'sta
     let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
     let feed = || Feed { context: Arc::clone(context), dependents: false };
     let shards: Api<PartialObjectMeta<KubeSecret>> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
-    let [of_indexes, of_ticket_keys, of_shards] = [(); 3].map(|()| broker.name.clone());
+    let [of_indexes, of_ticket_keys, of_revocations, of_shards] = [(); 4].map(|()| broker.name.clone());
     vec![
         feed()
             .run(converted(watcher(secrets.clone(), of("index"))), move |world| &mut world.broker(&of_indexes).indexes)
             .boxed(),
         feed()
-            .run(converted(watcher(secrets, of("ticket-key"))), move |world| {
+            .run(converted(watcher(secrets.clone(), of("ticket-key"))), move |world| {
                 &mut world.broker(&of_ticket_keys).ticket_keys
+            })
+            .boxed(),
+        feed()
+            .run(converted(watcher(secrets, of("revocations"))), move |world| {
+                &mut world.broker(&of_revocations).revocations
             })
             .boxed(),
         feed()

@@ -12,6 +12,7 @@ use mqtt_access_core::bundle::{IndexFile, decode_index};
 use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, Stored};
 
 use super::cache::{Cache, Cached, Group, ObjectKey};
+use super::token_service::RevocationList;
 use crate::compile;
 use crate::config::{Broker, Config};
 use crate::names::{TENANT_LABEL, TENANT_NAMESPACE_LABEL, data};
@@ -34,6 +35,7 @@ pub(super) struct World {
 pub(super) struct BrokerCaches {
     pub(super) indexes: Cache<Published>,
     pub(super) ticket_keys: Cache<TicketKey>,
+    pub(super) revocations: Cache<RevocationList>,
     pub(super) shards: Cache<Shard>,
 }
 
@@ -83,7 +85,10 @@ impl World {
     /// Whether every cache has had its first complete list. Nothing may be done before.
     pub(super) fn is_complete(&self) -> bool {
         let brokers = self.brokers.values().all(|broker| {
-            broker.indexes.is_complete() && broker.ticket_keys.is_complete() && broker.shards.is_complete()
+            broker.indexes.is_complete()
+                && broker.ticket_keys.is_complete()
+                && broker.revocations.is_complete()
+                && broker.shards.is_complete()
         });
         brokers
             && self.tenants.is_complete()
@@ -103,6 +108,7 @@ impl World {
         for broker in self.brokers.values() {
             groups.extend(broker.indexes.iter().flat_map(|index| index.groups()));
             groups.extend(broker.ticket_keys.iter().flat_map(|key| key.groups()));
+            groups.extend(broker.revocations.iter().flat_map(|list| list.groups()));
             groups.extend(broker.shards.iter().flat_map(|shard| shard.groups()));
         }
         groups.into_iter().filter_map(tenant).collect()
@@ -165,12 +171,12 @@ fn tenant(group: Group) -> Option<ObjectKey> {
     }
 }
 
-fn key_of(meta: &ObjectMeta) -> ObjectKey {
+pub(super) fn key_of(meta: &ObjectMeta) -> ObjectKey {
     ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 /// The tenant that the labels of an object name.
-fn labelled_tenant(meta: &ObjectMeta, namespace: Option<&str>) -> Vec<Group> {
+pub(super) fn labelled_tenant(meta: &ObjectMeta, namespace: Option<&str>) -> Vec<Group> {
     let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
     let namespace = namespace.or_else(|| label(TENANT_NAMESPACE_LABEL));
     let key = namespace.zip(label(TENANT_LABEL)).map(|(namespace, name)| ObjectKey::new(namespace, name));

@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-};
+use rcgen::KeyPair;
 use serde_json::json;
 
 use super::{ADMIN, ADMIN_TOKEN};
+use crate::certificates::{Authority, Certificate};
 
 /// One event per request at its end, and for watches at their start, which is when they were allowed.
 const AUDIT_POLICY: &str = "\
@@ -59,18 +58,11 @@ impl Files {
     }
 
     fn write_certificates(&self) {
-        let mut params = CertificateParams::new([]).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let authority = CertifiedIssuer::self_signed(params, new_key()).expect("sign the authority");
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).expect("two names");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = new_key();
-        let certificate = params.signed_by(&key, &authority).expect("sign the certificate");
+        let authority = Authority::new();
+        let Certificate { chain, key } = authority.certificate();
         write(&self.authority, &authority.pem());
-        write(&self.certificate, &certificate.pem());
-        write(&self.certificate_key, &key.serialize_pem());
+        write(&self.certificate, &chain);
+        write(&self.certificate_key, &key);
     }
 
     fn write_service_account_keys(&self) {
