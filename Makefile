@@ -1,14 +1,16 @@
 # Thin: each name is one thing that people look for. Tests and demo do all their own set-up.
 
 CARGO ?= cargo
+FUZZ_SECONDS ?= 120
 CRATES = mqtt-access-crds mqtt-access-core mqtt-access-operator mqtt-access-sidecar mqtt-access-tests
 
-.PHONY: help demo test format lint crates bench crds install uninstall
+.PHONY: help demo test format lint crates bench fuzz crds install uninstall
 
 help:
 	@echo "make demo       compile examples/ and ask the running sidecar four questions"
 	@echo "make test       everything that CI runs"
 	@echo "make bench      figures: decisions, logins, a fleet of 10,000 devices"
+	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz"
 	@echo "make crds       write crds/*.yaml anew"
 	@echo "make install    apply the CRDs and the rights to the cluster of the current context"
 	@echo "make uninstall  remove them, and with them every tenant, device and policy"
@@ -36,6 +38,11 @@ bench:
 	tests/setup
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) bench --locked --workspace
+
+fuzz:
+	for target in $$($(CARGO) fuzz list); do \
+	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
+	done
 
 crds:
 	UPDATE_CRDS=1 $(CARGO) test --locked --quiet --package mqtt-access-tests --test crds

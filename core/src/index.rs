@@ -28,8 +28,9 @@ pub struct BrokerIndex {
     conflicting: BTreeMap<String, Arc<TenantIndex>>,
     /// The tenants in service by their client-ID prefixes, of which no two nest.
     by_prefix: BTreeMap<String, Arc<TenantIndex>>,
-    /// The oldest tenant in service: its key makes decoys for client IDs that nobody owns.
-    first: Option<Arc<TenantIndex>>,
+    /// The oldest tenant in service that has SCRAM: its key makes decoys for client IDs of tenants that have none, and of
+    /// nobody.
+    first_with_scram: Option<Arc<TenantIndex>>,
 }
 
 /// An authorization request with what identifies its client.
@@ -76,8 +77,9 @@ impl BrokerIndex {
         let all = claims.client_id_prefixes.is_empty().then(String::new);
         let prefixes = claims.client_id_prefixes.iter().cloned().chain(all);
         self.by_prefix.extend(prefixes.map(|prefix| (prefix, Arc::clone(tenant))));
-        if self.first.as_ref().is_none_or(|first| tenant.seniority() < first.seniority()) {
-            self.first = Some(Arc::clone(tenant));
+        let is_first = self.first_with_scram.as_ref().is_none_or(|first| tenant.seniority() < first.seniority());
+        if tenant.tenant().scram.is_some() && is_first {
+            self.first_with_scram = Some(Arc::clone(tenant));
         }
         self.tenants.insert(instance_id, Arc::clone(tenant));
     }
@@ -91,8 +93,8 @@ impl BrokerIndex {
         client_id.starts_with(prefix.as_str()).then_some(tenant)
     }
 
-    fn first(&self) -> Option<&TenantIndex> {
-        self.first.as_deref()
+    fn first_with_scram(&self) -> Option<&TenantIndex> {
+        self.first_with_scram.as_deref()
     }
 
     /// A slow hash for passwords of clients that no tenant owns, so that they are refused no sooner than others.

@@ -9,7 +9,8 @@ mod memo;
 use serde::{Deserialize, Serialize};
 
 pub use imported::{HashError, ImportedHash};
-pub use memo::Memo;
+pub(crate) use memo::Asked;
+pub use memo::{ComparisonId, Memo};
 
 use crate::credential::{equals, hmac_sha256};
 use crate::secret::Secret;

@@ -124,7 +124,7 @@ impl Rules {
             let walk = |selected, effect| Walk { client: &principal.client, selected, request: &request, effect };
             let denies = walk(&principal.deny, Effect::Deny);
             let refused = denies.first(&self.deny_everything, |_| true).is_some()
-                || self.deny.first(&denies, Asked::Covered(filter)).is_some();
+                || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some();
             let allows = walk(&principal.allow, Effect::Allow);
             !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
         })

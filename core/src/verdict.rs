@@ -182,6 +182,8 @@ macro_rules! reasons {
 reasons! {
     /// Allowed: the proof of a login was right.
     ProofAccepted,
+    /// Allowed so far: the broker was given the keys of a SCRAM client, whose proof it checks itself.
+    KeysIssued,
     /// Allowed: the client is a superuser and the topic lies in its tenant's topic space.
     Superuser,
     /// No Allow rule covers the request.

@@ -3,17 +3,21 @@
 //! A 403 is a denial to one broker, no opinion to the next and an error to a third; so a dialect answers everything under
 //! its path itself, and whatever goes wrong there becomes the denial of that broker. An allow is written from one of two
 //! values that only `mqtt_access_core` can make: a login, or a verdict that allows.
+//!
+//! A login with a password is read here ([`Dialect::login`]) and judged elsewhere, since it may take its time.
 
 mod emqx;
 mod rabbitmq;
 
 use mqtt_access_core::bundle::UnixSeconds;
-use mqtt_access_core::index::{BrokerIndex, Login, LoginVerdict, TenantIndex};
+use mqtt_access_core::index::{BrokerIndex, Credentials, Login, LoginVerdict, ScramVerdict, TenantIndex};
+use mqtt_access_core::scram;
 use mqtt_access_core::verdict::{Cause, Reason, Verdict};
 
 use crate::fields::{Fields, Malformed};
 use crate::login_table::LoginTable;
 use crate::metrics::labels;
+use crate::peer::Peer;
 
 labels! {
     /// Which broker asks, in which of its versions.
@@ -56,6 +60,14 @@ pub(crate) struct View<'a> {
     pub(crate) now: UnixSeconds,
 }
 
+/// A login with a password.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) credentials: Credentials<'a>,
+    /// Where the client is, as far as the broker tells.
+    pub(crate) peer: Option<Peer>,
+}
+
 /// A question with its answer.
 pub(crate) struct Judgement<'a> {
     pub(crate) about: About,
@@ -71,6 +83,8 @@ pub(crate) struct Judgement<'a> {
 pub(crate) enum Outcome<'a> {
     /// The client is who it says.
     Login(Login),
+    /// The broker checks the client's proof itself, with these keys; without a login they are a decoy's.
+    Scram(scram::Keys, Result<Login, Reason>),
     /// Any other answer.
     Verdict(Verdict<'a>),
 }
@@ -103,23 +117,43 @@ impl Dialect {
     /// What a question is about, as far as its path tells: for those that cannot be read.
     pub(crate) fn about(self, endpoint: &str) -> About {
         match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6, "authn") | (Self::RabbitMq, "user") => About::Login,
+            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") => About::Login,
             (Self::RabbitMq, "vhost" | "resource") => About::Resource,
             _ => About::Unknown,
         }
     }
 
-    /// Answers a question. (pure, but for the login table)
+    /// The login that is asked about; `None` where it is another question.
+    pub(crate) fn login<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<Result<Attempt<'a>, Reason>> {
+        match (self, endpoint) {
+            (Self::EmqxV5 | Self::EmqxV6, "authn") => Some(emqx::login(fields).map_err(Reason::from)),
+            (Self::RabbitMq, "user") => Some(rabbitmq::login(fields)),
+            _ => None,
+        }
+    }
+
+    /// Keeps what the broker will not bring back.
+    pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
+        match self {
+            Self::RabbitMq => rabbitmq::remember(attempt, login, view),
+            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 => {}
+        }
+    }
+
+    /// Answers any other question. (pure, but for the login table)
     pub(crate) fn judge<'a>(self, endpoint: &str, fields: &'a Fields, view: View<'a>) -> Judgement<'a> {
         let judged = match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
             Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
             Self::EmqxV4 => Err(Malformed),
         };
-        judged.unwrap_or_else(|Malformed| Judgement {
-            client_id: self.client_id(endpoint, fields),
-            ..Judgement::refuse(self.about(endpoint), Reason::Malformed)
-        })
+        judged.unwrap_or_else(|Malformed| self.refuse(endpoint, fields, Reason::Malformed))
+    }
+
+    /// A refusal of a question that is looked at no further.
+    pub(crate) fn refuse<'a>(self, endpoint: &str, fields: &'a Fields, reason: Reason) -> Judgement<'a> {
+        let client_id = self.client_id(endpoint, fields);
+        Judgement { client_id, ..Judgement::refuse(self.about(endpoint), reason) }
     }
 
     /// Whose question it is, as far as it can be read: for the log of those that are malformed otherwise.
@@ -149,7 +183,7 @@ impl<'a> Judgement<'a> {
         Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None }
     }
 
-    fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
+    pub(crate) fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
         let LoginVerdict { result, tenant, token_code } = verdict;
         let outcome = match result {
             Ok(login) => Outcome::Login(login),
@@ -157,12 +191,23 @@ impl<'a> Judgement<'a> {
         };
         Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code }
     }
+
+    fn scram(client_id: &'a str, verdict: ScramVerdict<'a>) -> Self {
+        let ScramVerdict { keys, result, tenant } = verdict;
+        let outcome = match (keys, result) {
+            (Some(keys), result) => Outcome::Scram(keys, result),
+            (None, Err(reason)) => Outcome::Verdict(Verdict::deny(reason)),
+            (None, Ok(_)) => Outcome::Verdict(Verdict::deny(Reason::InternalError)),
+        };
+        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code: None }
+    }
 }
 
 impl<'a> Outcome<'a> {
     pub(crate) fn is_allow(&self) -> bool {
         match self {
-            Self::Login(_) => true,
+            Self::Login(_) | Self::Scram(_, Ok(_)) => true,
+            Self::Scram(_, Err(_)) => false,
             Self::Verdict(verdict) => verdict.is_allow(),
         }
     }
@@ -170,6 +215,8 @@ impl<'a> Outcome<'a> {
     pub(crate) fn cause(&self) -> Cause<'a> {
         match self {
             Self::Login(_) => Cause::Reason(Reason::ProofAccepted),
+            Self::Scram(_, Ok(_)) => Cause::Reason(Reason::KeysIssued),
+            Self::Scram(_, Err(reason)) => Cause::Reason(*reason),
             Self::Verdict(verdict) => verdict.cause(),
         }
     }
@@ -190,11 +237,15 @@ mod tests {
             (Dialect::EmqxV5, "authz", "clientid=a&action=publish&topic=%2b", Some("a")),
             (Dialect::EmqxV6, "authn", "clientid=a", Some("a")),
             (Dialect::EmqxV5, "authn", "clientid=%ff", None),
+            (Dialect::EmqxV5, "scram", "clientid=a", Some("a")),
             (Dialect::RabbitMq, "vhost", "client_id=a", Some("a")),
             (Dialect::RabbitMq, "topic", "variable_map.client_id=a&client_id=b", Some("a")),
         ] {
             let fields = Fields::form(form.as_bytes()).unwrap_or_else(|_| panic!("{form}"));
-            let judgement = dialect.judge(endpoint, &fields, view);
+            let judgement = match dialect.login(endpoint, &fields) {
+                Some(attempt) => dialect.refuse(endpoint, &fields, attempt.unwrap_err()),
+                None => dialect.judge(endpoint, &fields, view),
+            };
             assert_eq!(judgement.outcome.cause(), Cause::Reason(Reason::Malformed), "{form}");
             assert_eq!(judgement.client_id, expected, "{form}");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mqtt_access_core::verdict::Reason;
 use percent_encoding::percent_decode;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -10,6 +11,12 @@ use serde::{Deserialize, Deserializer};
 /// The parameters are not what the dialect says: a denial with reason `Malformed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+impl From<Malformed> for Reason {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 /// Parameters by name. Names that a dialect does not know are ignored, so that brokers may send more.
 pub(crate) struct Fields(BTreeMap<String, Value>);

@@ -1,9 +1,11 @@
 //! The listener that brokers ask: accepting, limits and timeouts.
 //!
-//! Whatever goes wrong under a dialect's path is that broker's denial; what a question comes to is decided in [`answer`].
+//! Whatever goes wrong under a dialect's path is that broker's denial; what a question comes to is decided in [`answer`], and
+//! in [`login`] where it may take its time.
 
 mod answer;
 mod canned;
+mod login;
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::denial_log::DenialLog;
+use crate::failures::Failures;
 use crate::login_table::LoginTable;
+use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
 use canned::Canned;
 
@@ -51,6 +55,8 @@ impl Default for Timeouts {
 pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logins: LoginTable,
+    pub(crate) hashes: SlowHashes,
+    pub(crate) failures: Failures,
     pub(crate) denials: DenialLog,
     pub(crate) timeouts: Timeouts,
     pub(crate) cause_header: bool,

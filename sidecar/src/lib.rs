@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   source::kubernetes  Secrets  \                       /  http -> fields -> dialect -> core: login, authorize
-//!   source::dir         a folder  >  store (last good)  <                        |-> login_table (RabbitMQ)
-//!   operator standalone  bytes   /      |                \  reply, metrics, denial_log
+//!   source::dir         a folder  >  store (last good)  <            |                 |-> login_table (RabbitMQ)
+//!   operator standalone  bytes   /      |                \            '-> http::login -> slow_hashes, failures
+//!                                       |                   reply, metrics, denial_log
 //!                                       '-> state (disk)    admin: /livez /readyz /metrics
 //! ```
 //!
@@ -16,14 +17,18 @@ pub mod cli;
 mod clock;
 mod denial_log;
 mod dialect;
+mod failures;
 mod fields;
 mod folder;
 mod http;
 mod log_error;
 mod login_table;
 mod metrics;
+mod peer;
 mod run;
 mod serve;
+mod shares;
+mod slow_hashes;
 mod source;
 mod state;
 mod store;

@@ -4,7 +4,6 @@
 //! has to log in again; so one tenant, however many client IDs it makes up, ends nobody else's sessions. An entry ends with
 //! its credential, or after 30 idle days. What it grants is judged anew at every request, by its ticket.
 
-mod entries;
 mod journal;
 
 use std::num::NonZeroUsize;
@@ -14,16 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use mqtt_access_core::bundle::UnixSeconds;
 
 use crate::metrics::Metrics;
-use entries::Entries;
+use crate::shares::Shares;
 use journal::{Journal, Record};
 
 const DAY: UnixSeconds = 24 * 60 * 60;
 const MAX_IDLE: UnixSeconds = 30 * DAY;
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
-/// Whose login it was. Both parts are needed: a username may be shared by many clients.
+/// Whose login it was. Username and client ID are both needed: a username may be shared by many clients.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LoginKey {
+    /// Instance ID of the tenant that owns the client ID, whose share of the table it takes: a login name does not tell.
+    tenant: Box<str>,
     username: Box<str>,
     client_id: Box<str>,
 }
@@ -46,13 +47,13 @@ pub(crate) struct LoginTable {
 }
 
 struct Inner {
-    entries: Entries,
+    entries: Shares<LoginKey, Entry>,
     journal: Option<Journal>,
 }
 
 impl LoginKey {
-    pub(crate) fn new(username: &str, client_id: &str) -> Self {
-        Self { username: username.into(), client_id: client_id.into() }
+    pub(crate) fn new(tenant: &str, username: &str, client_id: &str) -> Self {
+        Self { tenant: tenant.into(), username: username.into(), client_id: client_id.into() }
     }
 }
 
@@ -74,16 +75,16 @@ impl LoginTable {
         now: UnixSeconds,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let mut inner = Inner { entries: Entries::new(capacity), journal: None };
+        let mut inner = Inner { entries: Shares::new(capacity), journal: None };
         if let Some(state_dir) = state_dir {
             let journal = Journal::at(state_dir);
             // In the order they were written, so that the last ones seen stay.
             journal.read(|record| {
                 let (key, entry) = record.into_entry();
                 if entry.has_ended(now) {
-                    inner.entries.remove(&key);
+                    inner.entries.remove(&key.tenant, &key);
                 } else {
-                    inner.entries.put(key, entry);
+                    inner.entries.put(&key.tenant.clone(), key, entry);
                 }
             });
             inner.journal = Some(journal);
@@ -98,16 +99,16 @@ impl LoginTable {
         let mut inner = self.lock();
         let entry = Entry { ticket: ticket.into(), expires_at, seen: now, noted: now };
         inner.note(&key, &entry, &self.metrics);
-        inner.entries.put(key, entry);
+        inner.entries.put(&key.tenant.clone(), key, entry);
         self.metrics.logins(inner.entries.len());
     }
 
     /// The ticket of a client that has logged in.
     pub(crate) fn ticket(&self, key: &LoginKey, now: UnixSeconds) -> Option<Arc<str>> {
         let inner = &mut *self.lock();
-        let entry = inner.entries.get_mut(key)?;
+        let entry = inner.entries.get_mut(&key.tenant, key)?;
         if entry.has_ended(now) {
-            inner.entries.remove(key);
+            inner.entries.remove(&key.tenant, key);
             self.metrics.logins(inner.entries.len());
             return None;
         }
@@ -161,7 +162,7 @@ mod tests {
     }
 
     fn key(client_id: &str) -> LoginKey {
-        LoginKey::new("u", client_id)
+        LoginKey::new("t", "u", client_id)
     }
 
     fn enter(table: &LoginTable, client_id: &str, now: UnixSeconds) {
@@ -177,10 +178,10 @@ mod tests {
         let table = table(10, None, 0);
         enter(&table, "a", 0);
         assert!(has(&table, "a", 1));
-        assert!(table.ticket(&LoginKey::new("u", "b"), 1).is_none());
-        assert!(table.ticket(&LoginKey::new("v", "a"), 1).is_none());
+        assert!(table.ticket(&LoginKey::new("t", "u", "b"), 1).is_none());
+        assert!(table.ticket(&LoginKey::new("t", "v", "a"), 1).is_none());
         // Nothing in one part can stand for the other.
-        assert!(table.ticket(&LoginKey::new("ua", ""), 1).is_none());
+        assert!(table.ticket(&LoginKey::new("t", "ua", ""), 1).is_none());
     }
 
     #[test]
@@ -194,7 +195,7 @@ mod tests {
     }
 
     fn of(tenant: &str, number: u32) -> LoginKey {
-        LoginKey::new(&format!("Signature|AK.1|{tenant}"), &format!("client {number}"))
+        LoginKey::new(tenant, "a login name", &format!("{tenant} client {number}"))
     }
 
     fn flood(table: &LoginTable, tenant: &str, numbers: std::ops::Range<u32>) {
@@ -323,6 +324,19 @@ mod tests {
         assert!(lines < 2500, "{lines}");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(has(&table, "a", 0));
+    }
+
+    #[test]
+    fn a_line_that_names_no_tenant_belongs_to_that_of_its_username() {
+        let state = tempfile::tempdir().unwrap();
+        let line = "{\"u\":\"Signature|AK.1|acme\",\"c\":\"a\",\"t\":\"ticket\",\"s\":0}\n";
+        let unknown = "{\"u\":\"somebody\",\"c\":\"b\",\"t\":\"ticket\",\"s\":0}\n";
+        std::fs::write(state.path().join("logins"), [line, unknown].concat()).unwrap();
+        for now in [1, 2] {
+            let table = table(9, Some(state.path()), now);
+            assert!(table.ticket(&LoginKey::new("acme", "Signature|AK.1|acme", "a"), now).is_some());
+            assert!(table.ticket(&LoginKey::new("", "somebody", "b"), now).is_some());
+        }
     }
 
     #[test]

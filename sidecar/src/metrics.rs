@@ -1,12 +1,14 @@
 //! What is counted. Labels are closed lists: never a name, an error text or a client ID.
 
+mod labels;
+
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::TenantIndex;
-use mqtt_access_core::verdict::{Cause, Reason};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
+use mqtt_access_core::verdict::Cause;
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -16,96 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::dialect::{About, Dialect};
 use crate::store::Snapshot;
 
-/// An enum whose variants are label values.
-macro_rules! labels {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])+ $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) enum $name { $($(#[$doc])+ $variant),+ }
-
-        impl $name {
-            pub(crate) fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl prometheus_client::encoding::EncodeLabelValue for $name {
-            fn encode(
-                &self,
-                encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-            ) -> Result<(), std::fmt::Error> {
-                self.as_str().encode(encoder)
-            }
-        }
-    };
-}
-pub(crate) use labels;
-
-labels! {
-    /// Why a bundle was refused; the last good one stays.
-    ReloadFailure {
-        /// The first line of a file is not that of a bundle file.
-        Header = "Header",
-        /// The format version is newer than this program.
-        UnknownVersion = "UnknownVersion",
-        /// A file is truncated or altered.
-        WrongDigest = "WrongDigest",
-        /// A shard that the index names is not there.
-        ShardMissing = "ShardMissing",
-        /// A payload is not what its format version says.
-        Payload = "Payload",
-        /// A topic is none.
-        Topic = "Topic",
-        /// The index is another tenant's.
-        Foreign = "Foreign",
-        /// The revision is older than the one in service.
-        RevisionBack = "RevisionBack",
-        /// A Secret has not the data it should have.
-        NoData = "NoData",
-        /// A file cannot be read.
-        Unreadable = "Unreadable",
-        /// The API server did not give a shard.
-        FetchFailed = "FetchFailed",
-    }
-}
-
-labels! {
-    /// Allow or deny.
-    VerdictLabel {
-        /// It may pass.
-        Allow = "allow",
-        /// It may not.
-        Deny = "deny",
-    }
-}
-
-/// The reason of a verdict; `Rule` where a rule gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct CauseLabel(Option<Reason>);
-
-impl EncodeLabelValue for CauseLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.0.map_or("Rule", Reason::as_str).encode(encoder)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    dialect: Dialect,
-    action: About,
-    verdict: VerdictLabel,
-    reason: CauseLabel,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DialectLabel {
-    dialect: Dialect,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabel {
-    reason: ReloadFailure,
-}
+use labels::{CodeLabel, DecisionLabels, DialectLabel, FailureLabel, HashRefusalLabel, TokenCode};
+pub(crate) use labels::{HashRefusal, ReloadFailure, VerdictLabel, labels};
 
 /// All counters of one sidecar.
 #[derive(Debug)]
@@ -121,6 +35,10 @@ pub(crate) struct Metrics {
     devices: Gauge,
     revision: Gauge<u64, AtomicU64>,
     logins: Gauge,
+    token_refusals: Family<CodeLabel, Counter>,
+    slow_hash_seconds: Histogram,
+    slow_hash_refusals: Family<HashRefusalLabel, Counter>,
+    slow_hashes_waiting: Gauge,
     change_age: Gauge,
     load_age: Gauge,
     loaded: AtomicU64,
@@ -169,11 +87,16 @@ impl Metrics {
             devices: Gauge::default(),
             revision: Gauge::default(),
             logins: Gauge::default(),
+            token_refusals: Family::default(),
+            slow_hash_seconds: buckets(),
+            slow_hash_refusals: Family::default(),
+            slow_hashes_waiting: Gauge::default(),
             change_age: Gauge::default(),
             load_age: Gauge::default(),
             loaded: AtomicU64::default(),
         };
         metrics.register_requests();
+        metrics.register_logins();
         metrics.register_bundles();
         metrics
     }
@@ -185,7 +108,19 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, self.seconds.clone());
         let help = "Denials that were not logged one by one";
         registry.register("log_lines_suppressed", help, self.log_lines_suppressed.clone());
+    }
+
+    fn register_logins(&mut self) {
+        let registry = &mut self.registry;
         registry.register("logins", "Entries of the login table", self.logins.clone());
+        let help = "Refusals of token clients, by ApsaraMQ's codes";
+        registry.register("token_refusals", help, self.token_refusals.clone());
+        let help = "Time to compare a password with a slow hash, waiting aside";
+        registry.register_with_unit("slow_hash_duration", help, Unit::Seconds, self.slow_hash_seconds.clone());
+        let help = "Passwords that were not compared with their slow hashes";
+        registry.register("slow_hash_refusals", help, self.slow_hash_refusals.clone());
+        let help = "Passwords that wait to be compared with their slow hashes";
+        registry.register("slow_hashes_waiting", help, self.slow_hashes_waiting.clone());
     }
 
     fn register_bundles(&mut self) {
@@ -205,11 +140,7 @@ impl Metrics {
     }
 
     pub(crate) fn decided(&self, dialect: Dialect, action: About, verdict: VerdictLabel, cause: Cause<'_>) {
-        let reason = CauseLabel(match cause {
-            Cause::Rule(_) => None,
-            Cause::Reason(reason) => Some(reason),
-        });
-        self.decisions.get_or_create(&DecisionLabels { dialect, action, verdict, reason }).inc();
+        self.decisions.get_or_create(&DecisionLabels { dialect, action, verdict, reason: cause.into() }).inc();
     }
 
     pub(crate) fn took(&self, dialect: Dialect, seconds: f64) {
@@ -230,6 +161,22 @@ impl Metrics {
 
     pub(crate) fn logins(&self, entries: usize) {
         self.logins.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn token_refused(&self, code: i8) {
+        self.token_refusals.get_or_create(&CodeLabel { code: TokenCode::of(code) }).inc();
+    }
+
+    pub(crate) fn slow_hash_took(&self, seconds: f64) {
+        self.slow_hash_seconds.observe(seconds);
+    }
+
+    pub(crate) fn slow_hash_refused(&self, reason: HashRefusal) {
+        self.slow_hash_refusals.get_or_create(&HashRefusalLabel { reason }).inc();
+    }
+
+    pub(crate) fn slow_hashes_waiting(&self, waiting: usize) {
+        self.slow_hashes_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn publish(&self, loaded: &Loaded) {

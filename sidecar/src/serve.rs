@@ -8,8 +8,10 @@ use tokio::net::TcpListener;
 
 use crate::admin;
 use crate::denial_log::DenialLog;
+use crate::failures::Failures;
 use crate::http::{self, Service, Timeouts};
 use crate::login_table::LoginTable;
+use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
 
 /// How brokers are answered.
@@ -30,7 +32,9 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
     let Options { cause_header, state_dir, timeouts } = options;
     let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
     let (cause_header, timeouts) = (*cause_header, *timeouts);
-    http::router(Arc::new(Service { store, logins, denials: DenialLog::new(), timeouts, cause_header }))
+    let (hashes, failures) = (SlowHashes::new(Arc::clone(store.metrics())), Failures::new());
+    let denials = DenialLog::new();
+    http::router(Arc::new(Service { store, logins, hashes, failures, denials, timeouts, cause_header }))
 }
 
 /// `/livez`, `/readyz` and `/metrics`, without a socket.

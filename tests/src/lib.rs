@@ -34,6 +34,7 @@ pub mod rabbitmq;
 pub mod reference;
 pub mod stalling_proxy;
 pub mod tools;
+pub mod two_tenants;
 pub mod vendor_client;
 pub mod wait;
 

@@ -61,8 +61,11 @@ impl<'w> World<'w> {
             None if client.superuser && self.space_grants(request) => Cause::Reason(Reason::Superuser),
             None => return Answer { allow: false, cause: Cause::Reason(Reason::NotGranted) },
         };
-        if client.grants.is_some() && !tokens_grant(client, request) {
-            return Answer { allow: false, cause: Cause::Reason(Reason::NotGrantedByToken) };
+        if client.grants.is_some() && !tokens_grant(client, request, false) {
+            // "4 resource does not match, 5 permission type does not match."
+            let reached = tokens_grant(client, request, true);
+            let reason = if reached { Reason::TokenTypeMismatch } else { Reason::NotGrantedByToken };
+            return Answer { allow: false, cause: Cause::Reason(reason) };
         }
         Answer { allow: true, cause }
     }
@@ -219,9 +222,11 @@ fn concerns(rule: &Rule, request: &Request<'_>, when_untold: bool) -> bool {
 }
 
 /// "`R` for subscribe, `W` for publish; a resource is a filter, publish needs a match, subscribe needs cover."
-fn tokens_grant(client: &Client<'_>, request: &Request<'_>) -> bool {
+fn tokens_grant(client: &Client<'_>, request: &Request<'_>, for_anything: bool) -> bool {
     client.grants.into_iter().flatten().any(|grant| match request.target {
-        Target::Publish(name) => grant.publish && Names::of(&grant.filter).contains(name.as_str()),
-        Target::Subscribe(asked) => grant.subscribe && Names::of(&grant.filter).covers(&Names::of(asked.as_str())),
+        Target::Publish(name) => (grant.publish || for_anything) && Names::of(&grant.filter).contains(name.as_str()),
+        Target::Subscribe(asked) => {
+            (grant.subscribe || for_anything) && Names::of(&grant.filter).covers(&Names::of(asked.as_str()))
+        }
     })
 }

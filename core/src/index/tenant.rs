@@ -248,9 +248,12 @@ impl TenantIndex {
         action: Action,
         filter: Filter<'_>,
     ) -> bool {
+        let username =
+            ModeUsername { mode: Mode::Token, key_id: &access_key.id, instance_id: self.instance_id() }.to_string();
         let client = Client {
             client_id: client_id.unwrap_or_default(),
             client_id_proven: client_id.is_some(),
+            username: Some(&username),
             ..self.key_client(access_key, Mode::Token)
         };
         self.rules.could_grant(&self.rules.principal(client), action, filter)

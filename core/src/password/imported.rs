@@ -21,6 +21,8 @@ const MAX_ARGON2_WORK: u64 = 4 * MAX_MEMORY_KIB;
 const MAX_PBKDF2_ROUNDS: u32 = 2_000_000;
 const MIN_PBKDF2_BYTES: usize = 16;
 const MAX_LANES: u32 = 4;
+/// 128 KiB: beside the memory of the cost, scrypt takes one such block a lane. Everybody has 8.
+const MAX_SCRYPT_BLOCK: u32 = 1024;
 const MAX_BYTES: usize = 512;
 
 /// A slow password hash that this build can check at a bearable cost. `Debug` shows nothing of it.
@@ -122,7 +124,10 @@ fn pbkdf2(hash: &PasswordHash) -> Result<Kind, HashError> {
     if hash.version.is_some() || !known || !told || length < MIN_PBKDF2_BYTES {
         return Err(HashError::Form);
     }
-    if rounds <= MAX_PBKDF2_ROUNDS { Ok(Kind::Pbkdf2) } else { Err(HashError::Cost) }
+    // Every part of the output that is as long as the hash costs all rounds again.
+    let part = if hash.algorithm.as_str() == "pbkdf2-sha256" { 32 } else { 64 };
+    let parts = u32::try_from(length.div_ceil(part)).unwrap_or(u32::MAX);
+    if rounds.saturating_mul(parts) <= MAX_PBKDF2_ROUNDS { Ok(Kind::Pbkdf2) } else { Err(HashError::Cost) }
 }
 
 /// By hand, because the crate's own reading wants `l` in every string whose output has not 32 bytes.
@@ -138,10 +143,15 @@ fn pbkdf2_output(hash: &PasswordHash, password: &[u8]) -> Option<Output> {
 }
 
 fn scrypt(hash: &PasswordHash) -> Result<Kind, HashError> {
+    let beyond = |name, most| hash.params.get_decimal(name).is_some_and(|value| value > most);
+    // Before the crate reads them: it multiplies the two, and the product of two large ones is a panic.
+    if beyond("r", MAX_SCRYPT_BLOCK) || beyond("p", MAX_LANES) {
+        return Err(HashError::Cost);
+    }
     let params = scrypt::Params::try_from(hash).map_err(|_| HashError::Form)?;
     let blocks = 1_u64.checked_shl(u32::from(params.log_n())).unwrap_or(u64::MAX);
     let memory_kib = blocks.saturating_mul(u64::from(params.r())).saturating_mul(128) / 1024;
-    if memory_kib <= MAX_MEMORY_KIB && params.p() <= MAX_LANES { Ok(Kind::Scrypt) } else { Err(HashError::Cost) }
+    if memory_kib <= MAX_MEMORY_KIB { Ok(Kind::Scrypt) } else { Err(HashError::Cost) }
 }
 
 impl FromStr for ImportedHash {
@@ -229,6 +239,17 @@ mod tests {
             ("$scrypt$ln=17,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(), Some(HashError::Cost)),
             ("$scrypt$ln=25,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(), Some(HashError::Cost)),
             ("$scrypt$ln=63,r=8,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(), Some(HashError::Form)),
+            // 64 MiB for the cost, but 192 MiB beside it.
+            ("$scrypt$ln=1,r=262144,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(), Some(HashError::Cost)),
+            // A product beyond 32 bits.
+            ("$scrypt$ln=1,r=65536,p=65536$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(), Some(HashError::Cost)),
+            (
+                "$scrypt$ln=1,r=4294967295,p=4294967295$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".to_owned(),
+                Some(HashError::Cost),
+            ),
+            (format!("$pbkdf2-sha256$i=1000000$c2FsdHNhbHQ${}", "A".repeat(86)), None),
+            (format!("$pbkdf2-sha256$i=1000001$c2FsdHNhbHQ${}", "A".repeat(86)), Some(HashError::Cost)),
+            (format!("$pbkdf2-sha512$i=2000000$c2FsdHNhbHQ${}", "A".repeat(86)), None),
             ("$argon2id$v=19$m=1024,t=1,p=1$c2FsdHNhbHQ".to_owned(), Some(HashError::Form)),
             ("$1$salt$hash".to_owned(), Some(HashError::Form)),
             ("password".to_owned(), Some(HashError::Form)),

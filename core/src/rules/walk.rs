@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::policy::Effect;
 use crate::template::Part;
 use crate::template::render::{self, Position, Unusable};
-use crate::topic::{Filter, Level, covers, covers_with_dollars};
+use crate::topic::{Filter, Level, TopicName, covers, covers_with_dollars};
 use crate::verdict::{Notation, Request};
 
 /// Who asks for what, and which of the entries met concern them.
@@ -26,6 +26,8 @@ pub(super) struct Walk<'a> {
 pub(super) enum Asked<'a> {
     /// Topics that cover this filter.
     Covered(Filter<'a>),
+    /// Topics that cover this filter and every filter within it.
+    CoveredWhole(Filter<'a>),
     /// Topics that overlap this filter.
     Overlapped(Filter<'a>),
 }
@@ -33,7 +35,7 @@ pub(super) enum Asked<'a> {
 impl<'a> Asked<'a> {
     fn filter(self) -> Filter<'a> {
         match self {
-            Self::Covered(filter) | Self::Overlapped(filter) => filter,
+            Self::Covered(filter) | Self::CoveredWhole(filter) | Self::Overlapped(filter) => filter,
         }
     }
 }
@@ -150,7 +152,7 @@ impl<'a> Search<'a> {
         if let Some(child) = node.plus {
             self.descend(child, rest, false);
         }
-        if matches!(self.asked, Asked::Covered(_)) {
+        if !matches!(self.asked, Asked::Overlapped(_)) {
             return;
         }
         // A lone `+` does not reach the empty level: there is no empty name.
@@ -171,7 +173,7 @@ impl<'a> Search<'a> {
         let trie = self.trie;
         match self.asked {
             // `+/#` matches exactly what a lone `#` matches.
-            Asked::Covered(_) => {
+            Asked::Covered(_) | Asked::CoveredWhole(_) => {
                 if let Some(child) = node.plus.filter(|_| first).and_then(|child| trie.node(child)) {
                     self.collect(&child.hash);
                 }
@@ -229,6 +231,8 @@ impl<'a> Search<'a> {
         };
         match self.asked {
             Asked::Covered(asked) => asked == filter,
+            // What is asked for is one of several, and `eq` is about one.
+            Asked::CoveredWhole(asked) => asked == filter && TopicName::parse(asked.as_str()).is_ok(),
             Asked::Overlapped(asked) if self.dotted() => covers_with_dollars(asked, filter),
             Asked::Overlapped(asked) => covers(asked, filter),
         }

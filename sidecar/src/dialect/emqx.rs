@@ -7,11 +7,17 @@
 //! - `client_attrs` in the login reply works since 5.7.0, `expire_at` since 5.8.0. The ticket travels in the attribute
 //!   `mqa_ticket` and comes back in the field `ticket` of each authorization request. `is_superuser` is never true: it
 //!   would skip authorization altogether.
+//! - SCRAM users are told of on a path of their own; see [`scram`].
 //! - EMQX strips `$share/{group}/`, `$queue/`, `$exclusive/` and `$delayed/{seconds}/` before it asks.
 //! - What EMQX caches: verdicts per client, 32 entries for a minute (up to 6.1 subscriptions too; 6.2 and later only
 //!   publishes), and since 6.2, by default, replies to equal requests per node for a minute, logins included. For that
 //!   long a change may not reach it. Turn both caches off, or let authorization requests carry the ticket, which the
 //!   cache's key then holds. A session's subscriptions are never asked again.
+//! - EMQX sends up to 100 requests over one connection without waiting for answers (`enable_pipelining`), and HTTP answers
+//!   come in that order: a login that waits for a slow hash holds up those behind it. Where passwords are slow, set
+//!   `enable_pipelining` to 1 and `pool_size` to the logins at a time.
+
+mod scram;
 
 use mqtt_access_core::client::Map;
 use mqtt_access_core::index::{Credentials, Judged, Session};
@@ -20,8 +26,9 @@ use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Request, Target};
 use serde::Serialize;
 
-use super::{About, Judgement, Outcome, Reply, View};
+use super::{About, Attempt, Judgement, Outcome, Reply, View};
 use crate::fields::{Fields, Malformed, Value};
+use crate::peer::Peer;
 
 const JSON: &str = "application/json";
 const DENY: &str = r#"{"result":"deny"}"#;
@@ -37,7 +44,7 @@ struct LoginReply<'a> {
 
 pub(super) fn judge<'a>(endpoint: &str, fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
     match endpoint {
-        "authn" => authenticate(fields, view),
+        "scram" => scram::judge(fields, view),
         "authz" => authorize(fields, view),
         _ => Err(Malformed),
     }
@@ -52,19 +59,19 @@ pub(super) fn write(outcome: &Outcome<'_>) -> Reply {
             expire_at: login.expires_at(),
         })
         .unwrap_or_else(|_| DENY.to_owned()),
+        Outcome::Scram(keys, result) => scram::body(keys, result.as_ref().ok()),
         Outcome::Verdict(verdict) if verdict.is_allow() => r#"{"result":"allow"}"#.to_owned(),
         Outcome::Verdict(_) => DENY.to_owned(),
     };
     Reply { status: 200, content_type: JSON, body }
 }
 
-fn authenticate<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
-    fields.text("peerhost")?;
+pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Malformed> {
+    let peer = fields.text("peerhost")?.and_then(Peer::of);
     let client_id = fields.required("clientid")?;
     let username = fields.required("username")?;
     let password = fields.bytes("password")?.ok_or(Malformed)?;
-    let credentials = Credentials { username, password, client_id };
-    Ok(Judgement::login(client_id, view.index.login(&credentials, view.now)))
+    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer })
 }
 
 fn authorize<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {

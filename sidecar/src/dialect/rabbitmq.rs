@@ -1,5 +1,8 @@
 //! RabbitMQ: `rabbitmq_auth_backend_http` with the MQTT plugin in front. Replies are `allow` or `deny`, exactly.
 //!
+//! An allowed login is `allow` and nothing else, though tags could follow: RabbitMQ would make an atom of each, which its
+//! VM never frees. RabbitMQ tells no peer address at a login, so failed ones are limited by identity only.
+//!
 //! RabbitMQ brings no ticket back. A login puts it into the login table under (username, client ID), and every other
 //! question is judged by the ticket found there, as it stands now; without an entry there is no allow.
 //!
@@ -20,11 +23,11 @@
 //! second without traffic. A busy publisher is not asked again, and neither is an established subscription; sessions
 //! that persist keep their bindings. A denied subscribe or publish closes the connection.
 
-use mqtt_access_core::index::{BrokerIndex, Credentials, Judged, Session};
+use mqtt_access_core::index::{BrokerIndex, Credentials, Judged, Login, Session, TenantIndex};
 use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Reason, Request, Target, Verdict};
 
-use super::{About, Judgement, Outcome, Reply, View};
+use super::{About, Attempt, Judgement, Outcome, Reply, View};
 use crate::fields::{Fields, Malformed};
 use crate::login_table::LoginKey;
 
@@ -34,7 +37,6 @@ const QUEUE_SUFFIXES: [&str; 2] = ["qos0", "qos1"];
 
 pub(super) fn judge<'a>(endpoint: &str, fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
     match endpoint {
-        "user" => user(fields, view),
         "vhost" => vhost(fields, view),
         "resource" => resource(fields, view),
         "topic" => topic(fields, view),
@@ -47,22 +49,27 @@ pub(super) fn write(outcome: &Outcome<'_>) -> Reply {
     Reply { status: 200, content_type: "text/plain", body: body.to_owned() }
 }
 
-fn user<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
+pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Reason> {
     fields.text("vhost")?;
     let username = fields.required("username")?;
     let password = fields.bytes("password")?.ok_or(Malformed)?;
     // An AMQP client has none.
     let client_id = fields.required("client_id")?;
     if client_id.contains(['.', '*']) {
-        let refused = Judgement::refuse(About::Login, Reason::ClientIdAmbiguous);
-        return Ok(Judgement { client_id: Some(client_id), ..refused });
+        return Err(Reason::ClientIdAmbiguous);
     }
-    let credentials = Credentials { username, password, client_id };
-    let judgement = Judgement::login(client_id, view.index.login(&credentials, view.now));
-    if let Outcome::Login(login) = &judgement.outcome {
-        view.logins.enter(LoginKey::new(username, client_id), login.ticket(), login.expires_at(), view.now);
-    }
-    Ok(judgement)
+    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer: None })
+}
+
+pub(super) fn remember(attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
+    let Credentials { username, password: _, client_id } = attempt.credentials;
+    view.logins.enter(key(username, client_id, view), login.ticket(), login.expires_at(), view.now);
+}
+
+/// Where a login stands in the login table.
+fn key(username: &str, client_id: &str, view: View<'_>) -> LoginKey {
+    let tenant = view.index.tenant_of_client(client_id).map(TenantIndex::instance_id);
+    LoginKey::new(tenant.unwrap_or_default(), username, client_id)
 }
 
 fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -121,7 +128,7 @@ fn recognize<'a>(
     view: View<'a>,
     ask: impl FnOnce(&'a BrokerIndex, Session<'_>, i64) -> Judged<'a>,
 ) -> Result<Judged<'a>, Malformed> {
-    let key = LoginKey::new(fields.required("username")?, client_id);
+    let key = key(fields.required("username")?, client_id, view);
     let ticket = view.logins.ticket(&key, view.now).unwrap_or_default();
     Ok(ask(view.index, Session { ticket: &ticket, client_id }, view.now))
 }

@@ -10,8 +10,8 @@ use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use futures::{FutureExt as _, StreamExt as _};
 use mqtt_access_core::verdict::{Cause, Reason};
 
-use super::Service;
-use crate::dialect::{Dialect, Judgement, Reply, View};
+use super::{Service, login};
+use crate::dialect::{Dialect, Judgement, Reply};
 use crate::fields::{Encoding, Fields, Malformed};
 use crate::metrics::VerdictLabel;
 
@@ -29,7 +29,7 @@ pub(super) async fn answer(State(service): State<Arc<Service>>, request: Request
     };
     let work = async {
         let fields = tokio::time::timeout(service.timeouts.body, read(request)).await;
-        respond(&service, dialect, endpoint, &fields.unwrap_or(Err(Malformed)))
+        respond(&service, dialect, endpoint, fields.unwrap_or(Err(Malformed))).await
     };
     // A panic is a bug, but never an answer that this broker could take for an allow.
     let response = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
@@ -70,20 +70,35 @@ async fn read_body(body: Body) -> Result<Vec<u8>, Malformed> {
     if length > MAX_BODY_BYTES { Err(Malformed) } else { Ok(bytes) }
 }
 
-fn respond(service: &Service, dialect: Dialect, endpoint: &str, fields: &Result<Fields, Malformed>) -> Response<Body> {
+async fn respond(
+    service: &Service,
+    dialect: Dialect,
+    endpoint: &str,
+    fields: Result<Fields, Malformed>,
+) -> Response<Body> {
+    let refuse = |reason| finish(service, dialect, &Judgement::refuse(dialect.about(endpoint), reason));
+    let Ok(fields) = fields else {
+        return refuse(Reason::Malformed);
+    };
+    match dialect.login(endpoint, &fields) {
+        _ if !service.store.is_ready() => refuse(Reason::NotReady),
+        Some(Ok(attempt)) => login::answer(service, dialect, &attempt).await,
+        Some(Err(reason)) => finish(service, dialect, &dialect.refuse(endpoint, &fields, reason)),
+        None => judge(service, dialect, endpoint, &fields),
+    }
+}
+
+fn judge(service: &Service, dialect: Dialect, endpoint: &str, fields: &Fields) -> Response<Body> {
     let snapshot = service.store.snapshot();
-    let judgement = match (fields, &snapshot.index) {
-        (Err(Malformed), _) => Judgement::refuse(dialect.about(endpoint), Reason::Malformed),
-        (Ok(_), None) => Judgement::refuse(dialect.about(endpoint), Reason::NotReady),
-        (Ok(fields), Some(index)) => {
-            let view = View { index, logins: &service.logins, now: service.store.clock().now() };
-            dialect.judge(endpoint, fields, view)
-        }
+    let judgement = match service.view(&snapshot) {
+        Some(view) => dialect.judge(endpoint, fields, view),
+        None => Judgement::refuse(dialect.about(endpoint), Reason::NotReady),
     };
     finish(service, dialect, &judgement)
 }
 
-fn finish(service: &Service, dialect: Dialect, judgement: &Judgement<'_>) -> Response<Body> {
+/// Counts, logs and writes an answer.
+pub(super) fn finish(service: &Service, dialect: Dialect, judgement: &Judgement<'_>) -> Response<Body> {
     let metrics = service.store.metrics();
     let cause = judgement.outcome.cause();
     if judgement.outcome.is_allow() {
@@ -92,17 +107,24 @@ fn finish(service: &Service, dialect: Dialect, judgement: &Judgement<'_>) -> Res
         metrics.decided(dialect, judgement.about, VerdictLabel::Deny, cause);
         service.denials.denied(dialect, judgement, metrics);
     }
-    let cause = service.cause_header.then_some(cause);
+    if let Some(code) = judgement.token_code {
+        metrics.token_refused(code);
+    }
+    let cause = service.cause_header.then(|| describe(cause, judgement.token_code));
     write(dialect.write(&judgement.outcome), cause)
 }
 
-fn write(reply: Reply, cause: Option<Cause<'_>>) -> Response<Body> {
+fn describe(cause: Cause<'_>, token_code: Option<i8>) -> String {
+    token_code.map_or_else(|| cause.to_string(), |code| format!("{cause}; code={code}"))
+}
+
+fn write(reply: Reply, cause: Option<String>) -> Response<Body> {
     let Reply { status, content_type, body } = reply;
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Names of policies are those of Kubernetes, which fit; one that does not is left out.
-    if let Some(value) = cause.and_then(|cause| HeaderValue::try_from(cause.to_string()).ok()) {
+    if let Some(value) = cause.and_then(|cause| HeaderValue::try_from(cause).ok()) {
         response.headers_mut().insert(CAUSE, value);
     }
     response

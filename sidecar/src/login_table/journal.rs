@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::credential::ModeUsername;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, LoginKey};
@@ -24,6 +25,9 @@ const MIN_LINES: usize = 1000;
 pub(super) struct Record {
     #[serde(rename = "u")]
     username: Box<str>,
+    /// Absent in lines that were written when every username named its tenant.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<Box<str>>,
     #[serde(rename = "c")]
     client_id: Box<str>,
     #[serde(rename = "t")]
@@ -48,14 +52,17 @@ pub(super) struct Journal {
 
 impl Record {
     pub(super) fn of(key: &LoginKey, entry: &Entry) -> Self {
-        let LoginKey { username, client_id } = key.clone();
+        let LoginKey { tenant, username, client_id } = key.clone();
         let Entry { ticket, expires_at, seen, noted: _ } = entry;
-        Self { username, client_id, ticket: (**ticket).into(), expires_at: *expires_at, seen: *seen }
+        let tenant = Some(tenant);
+        Self { username, tenant, client_id, ticket: (**ticket).into(), expires_at: *expires_at, seen: *seen }
     }
 
     pub(super) fn into_entry(self) -> (LoginKey, Entry) {
-        let Self { username, client_id, ticket, expires_at, seen } = self;
-        (LoginKey { username, client_id }, Entry { ticket: ticket.into(), expires_at, seen, noted: seen })
+        let Self { username, tenant, client_id, ticket, expires_at, seen } = self;
+        let named = || ModeUsername::parse(&username).map(|named| named.instance_id).unwrap_or_default().into();
+        let tenant = tenant.unwrap_or_else(named);
+        (LoginKey { tenant, username, client_id }, Entry { ticket: ticket.into(), expires_at, seen, noted: seen })
     }
 
     fn line(&self) -> Vec<u8> {

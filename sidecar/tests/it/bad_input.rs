@@ -14,9 +14,11 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 
 /// Paths with their denials.
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 10] = [
     ("/emqx/v5/authn", r#"{"result":"deny"}"#),
     ("/emqx/v5/authz", r#"{"result":"deny"}"#),
+    ("/emqx/v5/scram", r#"{"result":"deny"}"#),
+    ("/emqx/v6/scram", r#"{"result":"deny"}"#),
     ("/emqx/v6/authn", r#"{"result":"deny"}"#),
     ("/emqx/v6/authz", r#"{"result":"deny"}"#),
     ("/rabbitmq/user", "deny"),

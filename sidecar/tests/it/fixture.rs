@@ -1,5 +1,7 @@
 //! One tenant with a few clients, and another tenant beside it.
 
+pub(crate) mod modes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{

@@ -9,6 +9,7 @@
     reason = "a panic is a failed test, and a large future a slow one at worst"
 )]
 
+mod attributes;
 mod bad_input;
 mod emqx;
 mod fixture;
@@ -17,6 +18,11 @@ mod last_good;
 mod probes;
 mod program;
 mod rabbitmq;
+mod refusals;
 mod restart;
+mod scram;
+mod scram_exchange;
 mod server;
+mod slow_hashes;
+mod tokens;
 mod wire;

@@ -101,6 +101,11 @@ impl Asked {
         Self { action: Action::Publish, topic: topic.to_owned(), qos, retain, notation: Notation::Mqtt }
     }
 
+    pub(crate) fn of(action: Action, topic: &str, (qos, retain): (Option<u8>, Option<bool>)) -> Self {
+        let qos = qos.and_then(|level| Qos::try_from(level).ok());
+        Self { action, topic: topic.to_owned(), qos, retain, notation: Notation::Mqtt }
+    }
+
     pub(crate) fn is(&self, action: Action, notation: Notation) -> bool {
         self.action == action && self.notation == notation
     }

@@ -134,7 +134,7 @@ fn the_random_scenarios_are_neither_all_allowed_nor_all_denied() {
                 Cause::Rule(_) => denied += 1,
                 Cause::Reason(Reason::Superuser) => superuser += 1,
                 Cause::Reason(Reason::NotGranted) => not_granted += 1,
-                Cause::Reason(Reason::NotGrantedByToken) => by_token += 1,
+                Cause::Reason(Reason::NotGrantedByToken | Reason::TokenTypeMismatch) => by_token += 1,
                 Cause::Reason(other) => panic!("{}", other.as_str()),
             }
             let subscribed = verdict.is_allow() && asked.is(Action::Subscribe, Notation::Mqtt);

@@ -3,13 +3,14 @@
 //! Where a tenant (or, for client IDs of nobody, any tenant) has slow hashes, every refusal costs one: names that exist
 //! cannot be told from names that do not.
 
+use super::hmac::NOBODY;
 use super::{Credentials, LoginStep, LoginVerdict, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
 use crate::index::tenant::Key;
 use crate::index::{BrokerIndex, TenantIndex};
-use crate::password::{self, ImportedHash, Memo, Verifier};
+use crate::password::{self, Asked, ComparisonId, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;
 use crate::verdict::Reason;
 
@@ -41,9 +42,16 @@ impl SlowLogin {
         self.tenant.as_deref()
     }
 
-    /// The outcome, if the same password was compared with the same hash before.
+    /// Equal for two logins of one name whose passwords are the same and are compared with the same hash.
+    #[must_use]
+    pub fn comparison(&self, memo: &Memo) -> ComparisonId {
+        let Self { tenant, login_name, client_id: _, password, hash, refused: _ } = self;
+        memo.id(Asked { tenant: tenant.as_deref(), login_name, hash, password: password.expose() })
+    }
+
+    /// The outcome, if the same comparison was made before.
     pub fn recall(self: Box<Self>, memo: &Memo) -> Result<CheckedLogin, Box<Self>> {
-        match memo.get(&self.hash, self.password.expose()) {
+        match memo.get(self.comparison(memo)) {
             Some(fits) => Ok(self.checked(fits)),
             None => Err(self),
         }
@@ -60,7 +68,7 @@ impl SlowLogin {
     #[must_use]
     pub fn check_and_note(self, memo: &Memo) -> CheckedLogin {
         let fits = self.hash.verify(self.password.expose());
-        memo.put(&self.hash, self.password.expose(), fits);
+        memo.put(self.comparison(memo), fits);
         self.checked(fits)
     }
 
@@ -88,12 +96,19 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
             refused,
         }))
     };
-    let verifier = match find(tenant, credentials) {
+    let found = find(tenant, credentials);
+    // Computed for everybody, in the same order.
+    let fits = is_fast(found.as_ref().ok(), credentials.password);
+    let result = match found {
         Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
-        Ok((tenant, key, Verifier::Fast(hash))) => fast(tenant, key, hash, credentials, now),
+        Ok((tenant, key, Verifier::Fast(_))) if fits => {
+            let Credentials { username: key_id, password: _, client_id } = *credentials;
+            Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new() }.admit(now)
+        }
+        Ok((_, _, Verifier::Fast(_))) => Err(Reason::WrongProof),
         Err(reason) => Err(reason),
     };
-    match (verifier, decoy) {
+    match (result, decoy) {
         (Err(reason), Some(hash)) => slow(hash, Some(reason)),
         (result, _) => LoginStep::Done(LoginVerdict { result, tenant, token_code: None }),
     }
@@ -111,18 +126,12 @@ fn find<'i>(tenant: Option<&'i TenantIndex>, credentials: &Credentials<'_>) -> R
     Ok((tenant, key, verifier))
 }
 
-fn fast(
-    tenant: &TenantIndex,
-    key: Key<'_>,
-    hash: &Secret,
-    credentials: &Credentials<'_>,
-    now: UnixSeconds,
-) -> Result<super::Login, Reason> {
-    if !password::is_fast(&tenant.tenant().ticket_key, hash, credentials.password) {
-        return Err(Reason::WrongProof);
-    }
-    let Credentials { username: key_id, password: _, client_id } = *credentials;
-    Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new() }.admit(now)
+fn is_fast(found: Option<&Found<'_>>, password: &[u8]) -> bool {
+    let (ticket_key, hash) = match found {
+        Some((tenant, _, Verifier::Fast(hash))) => (&tenant.tenant().ticket_key, hash),
+        _ => (&*NOBODY, &*NOBODY),
+    };
+    password::is_fast(ticket_key, hash, password)
 }
 
 pub(super) fn finish<'i>(index: &'i BrokerIndex, checked: &CheckedLogin, now: UnixSeconds) -> LoginVerdict<'i> {

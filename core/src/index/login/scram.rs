@@ -16,7 +16,7 @@ const MAX_LOGIN_NAME_BYTES: usize = 1024;
 /// The answer to a SCRAM client's first message.
 #[derive(Debug)]
 pub struct ScramVerdict<'i> {
-    /// What the broker goes on with; `None` where there is no bundle to make a decoy from.
+    /// What the broker goes on with; `None` where no tenant of the broker has SCRAM.
     pub keys: Option<Keys>,
     /// The login, should the client prove it; or why it cannot.
     pub result: Result<Login, Reason>,
@@ -26,7 +26,8 @@ pub struct ScramVerdict<'i> {
 
 pub(super) fn scram<'i>(index: &'i BrokerIndex, name: &str, client_id: &str, now: UnixSeconds) -> ScramVerdict<'i> {
     let tenant = index.tenant_of_client(client_id);
-    let decoy = decoy(tenant.or_else(|| index.first()), name);
+    let with_scram = tenant.filter(|tenant| tenant.tenant().scram.is_some());
+    let decoy = decoy(with_scram.or_else(|| index.first_with_scram()), name);
     match login(tenant, name, client_id, now) {
         Ok((keys, login)) => ScramVerdict { keys: Some(keys), result: Ok(login), tenant },
         Err(reason) => ScramVerdict { keys: decoy, result: Err(reason), tenant },

@@ -1,41 +1,38 @@
-//! The entries of the login table: bounded in all, and shared among tenants, so that none can push out another's.
+//! What is kept for clients of many tenants: bounded in all, and shared among tenants, so that none can push out another's.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
-use mqtt_access_core::credential::ModeUsername;
-
-use super::{Entry, LoginKey};
 
 /// An LRU cache for each tenant, under one bound.
-pub(super) struct Entries {
-    /// By instance ID; none is empty.
-    by_tenant: BTreeMap<Box<str>, LruCache<LoginKey, Entry>>,
+pub(crate) struct Shares<K: Hash + Eq, V> {
+    /// By instance ID, empty for what belongs to no tenant; no cache is empty.
+    by_tenant: BTreeMap<Box<str>, LruCache<K, V>>,
     len: usize,
     capacity: NonZeroUsize,
 }
 
-impl Entries {
-    pub(super) fn new(capacity: NonZeroUsize) -> Self {
+impl<K: Hash + Eq, V> Shares<K, V> {
+    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
         Self { by_tenant: BTreeMap::new(), len: 0, capacity }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Finds an entry and marks it as used.
-    pub(super) fn get_mut(&mut self, key: &LoginKey) -> Option<&mut Entry> {
-        self.by_tenant.get_mut(tenant_of(key))?.get_mut(key)
+    pub(crate) fn get_mut(&mut self, tenant: &str, key: &K) -> Option<&mut V> {
+        self.by_tenant.get_mut(tenant)?.get_mut(key)
     }
 
     /// Adds or replaces an entry. When there is no room, the least recently used one goes of the tenant that has most.
-    pub(super) fn put(&mut self, key: LoginKey, entry: Entry) {
-        let tenant = tenant_of(&key);
+    pub(crate) fn put(&mut self, tenant: &str, key: K, value: V) {
         let replaced = match self.by_tenant.get_mut(tenant) {
-            Some(entries) => entries.put(key, entry),
-            None => self.by_tenant.entry(tenant.into()).or_insert_with(LruCache::unbounded).put(key, entry),
+            Some(entries) => entries.put(key, value),
+            None => self.by_tenant.entry(tenant.into()).or_insert_with(LruCache::unbounded).put(key, value),
         };
         self.len += usize::from(replaced.is_none());
         // Only now: the newcomer counts when it is asked who has most.
@@ -55,8 +52,7 @@ impl Entries {
         }
     }
 
-    pub(super) fn remove(&mut self, key: &LoginKey) {
-        let tenant = tenant_of(key);
+    pub(crate) fn remove(&mut self, tenant: &str, key: &K) {
         let Some(entries) = self.by_tenant.get_mut(tenant) else {
             return;
         };
@@ -67,12 +63,7 @@ impl Entries {
     }
 
     /// All entries, each tenant's oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&LoginKey, &Entry)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.by_tenant.values().flat_map(|entries| entries.iter().rev())
     }
-}
-
-/// The instance ID in the username, which is that of the ticket. Login names have none, and share one place.
-fn tenant_of(key: &LoginKey) -> &str {
-    ModeUsername::parse(&key.username).map(|named| named.instance_id).unwrap_or_default()
 }

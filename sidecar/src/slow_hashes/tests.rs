@@ -1,0 +1,153 @@
+use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Tenant};
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
+use mqtt_access_core::password::Verifier;
+
+use super::*;
+
+/// A bcrypt hash of `pencil` at the lowest cost.
+const HASH: &str = "$2b$04$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76";
+
+fn tenant(name: &str) -> Arc<TenantIndex> {
+    let tenant = Tenant {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        uid: String::new(),
+        created: 0,
+        claims: Claims {
+            instance_id: name.to_owned(),
+            client_id_prefixes: vec![format!("{name}-")],
+            topic_space: Vec::new(),
+        },
+        suspended: false,
+        client_attributes: [].into(),
+        access_keys: Vec::new(),
+        modes: vec![Mode::Password],
+        signature_algorithms: Vec::new(),
+        superusers_allowed: false,
+        ticket_key: name.into(),
+        scram: None,
+        token_max_ttl: None,
+        token_revocations: Revocations::default(),
+    };
+    let login = LoginName { name: "user".to_owned(), scram: None, password: HASH.parse().ok().map(Verifier::Slow) };
+    let device = Device {
+        name: "user".to_owned(),
+        uid: None,
+        client_id: ClientIds::Prefix { prefix: format!("{name}-") },
+        key_id: String::new(),
+        secret: None,
+        login: Some(login),
+        labels: [].into(),
+        client_attributes: [].into(),
+        disabled: false,
+        superuser: false,
+        expires_at: None,
+    };
+    Arc::new(TenantIndex::new(Bundle { tenant, policies: Vec::new(), devices: vec![device] }, 1).unwrap())
+}
+
+fn index() -> BrokerIndex {
+    BrokerIndex::new(["acme", "globex"].map(tenant))
+}
+
+fn slow(index: &BrokerIndex, client_id: &str, username: &str, password: &str) -> SlowLogin {
+    let credentials = Credentials { username, password: password.as_bytes(), client_id };
+    match index.begin_login(&credentials, 0) {
+        LoginStep::Slow(login) => *login,
+        LoginStep::Done(verdict) => panic!("{verdict:?}"),
+    }
+}
+
+async fn check(hashes: &SlowHashes, login: SlowLogin) -> Answer {
+    hashes.check(Box::new(login), Priority::Normal).await
+}
+
+/// No worker ever takes anything: what waits stays.
+fn stuck(limits: Limits) -> (SlowHashes, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    (SlowHashes::with_workers(0, limits, Arc::clone(&metrics)), metrics)
+}
+
+fn counted(metrics: &Metrics, line: &str) -> bool {
+    metrics.render(None, 0).lines().any(|found| found == format!("mqtt_access_sidecar_{line}"))
+}
+
+#[tokio::test]
+async fn a_password_is_compared_once_and_then_remembered() {
+    let (index, metrics) = (index(), Arc::new(Metrics::new()));
+    let hashes = SlowHashes::with_workers(1, LIMITS, Arc::clone(&metrics));
+    for _ in 0..3 {
+        for (password, expected) in [("pencil", None), ("wrong", Some(Reason::WrongProof))] {
+            let login = slow(&index, "acme-1", "user", password);
+            let checked = check(&hashes, login).await.unwrap();
+            assert_eq!(index.finish_login(&checked, 0).result.err(), expected);
+        }
+    }
+    assert!(counted(&metrics, "slow_hash_duration_seconds_count 2"));
+    assert!(counted(&metrics, "slow_hashes_waiting 0"));
+}
+
+#[tokio::test]
+async fn the_same_comparison_in_flight_is_made_once_for_all() {
+    let (index, metrics) = (index(), Arc::new(Metrics::new()));
+    let hashes = SlowHashes::with_workers(2, LIMITS, Arc::clone(&metrics));
+    let all = (0..40).map(|client| {
+        let login = slow(&index, &format!("acme-{client}"), "user", "pencil");
+        check(&hashes, login)
+    });
+    for checked in futures::future::join_all(all).await {
+        assert!(index.finish_login(&checked.unwrap(), 0).result.is_ok());
+    }
+    assert!(counted(&metrics, "slow_hash_duration_seconds_count 1"));
+}
+
+#[tokio::test]
+async fn one_decoy_s_answer_tells_nothing_of_the_next() {
+    let (index, metrics) = (index(), Arc::new(Metrics::new()));
+    let hashes = SlowHashes::with_workers(1, LIMITS, Arc::clone(&metrics));
+    for name in ["nobody", "nobody else", "user", "nobody"] {
+        let checked = check(&hashes, slow(&index, "acme-1", name, "guess")).await.unwrap();
+        assert!(index.finish_login(&checked, 0).result.is_err());
+    }
+    assert!(counted(&metrics, "slow_hash_duration_seconds_count 3"), "a hash for each name, existing or not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_longer_than_its_broker() {
+    let (index, (hashes, metrics)) = (index(), stuck(LIMITS));
+    let first = check(&hashes, slow(&index, "acme-1", "user", "x"));
+    let joined = check(&hashes, slow(&index, "acme-2", "user", "x"));
+    let started = tokio::time::Instant::now();
+    let (first, joined) = futures::join!(first, joined);
+    assert_eq!((first.err(), joined.err()), (Some(Reason::TooManyLogins), Some(Reason::TooManyLogins)));
+    assert_eq!(started.elapsed().as_secs(), PATIENCE.as_secs());
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"waited\"} 2"));
+    // What nobody waits for gives its place back.
+    let limits = Limits { total: 1, tenant: 1, nobody: 1 };
+    let (hashes, metrics) = stuck(limits);
+    for password in ["a", "b", "c"] {
+        assert!(check(&hashes, slow(&index, "acme-1", "user", password)).await.is_err());
+    }
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"waited\"} 3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_share_is_refused_at_once_and_others_find_room() {
+    let (index, (hashes, metrics)) = (index(), stuck(Limits { total: 4, tenant: 2, nobody: 1 }));
+    let ask =
+        |client_id: &'static str, password: &'static str| check(&hashes, slow(&index, client_id, "user", password));
+    let mut waiting = futures::stream::FuturesUnordered::new();
+    for password in ["1", "2"] {
+        waiting.push(ask("acme-1", password));
+        assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
+    }
+    assert_eq!(ask("acme-1", "3").await.err(), Some(Reason::TooManyLogins));
+    waiting.push(ask("elsewhere", "4"));
+    assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
+    assert_eq!(ask("elsewhere", "5").await.err(), Some(Reason::TooManyLogins));
+    waiting.push(ask("globex-1", "6"));
+    assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"share\"} 2"));
+    assert!(counted(&metrics, "slow_hashes_waiting 4"));
+}

@@ -1,0 +1,9 @@
+//! Logins as tables: every mode with everything that can come of it, at the login and afterwards.
+
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
+
+mod after;
+mod attempt;
+mod names;
+mod outcomes;
+mod tokens;
