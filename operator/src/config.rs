@@ -16,7 +16,7 @@ use crate::manifest::yaml;
 pub struct Config {
     /// The brokers; a tenant that names another one is not served.
     pub brokers: Vec<Broker>,
-    /// Where tokens are issued; nowhere when absent.
+    /// Where `run` issues tokens; nowhere when absent, and in no other command.
     #[serde(default)]
     pub token_service: Option<TokenService>,
 }

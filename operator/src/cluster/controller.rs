@@ -23,6 +23,9 @@ use super::world::{Standing, World};
 use crate::compile::{self, Reports};
 use crate::config::{Broker, Config};
 
+/// How often another replica may be faster in a row before it is reported.
+const PATIENCE: u32 = 3;
+
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) config: Arc<Config>,
@@ -184,7 +187,11 @@ async fn serve(
                 context.issuers.forget(key);
                 publish::suspend(context, key).await?;
             }
-            report::failed(context, &tenant, &crate::error_chain(&error)).await?;
+            // Another replica published the same a moment before: nobody needs to be told, unless it goes on.
+            let overtaken = matches!(error, ReconcileError::Publish(PublishError::Overtaken(_)));
+            if !overtaken || context.memory(key, |memory| memory.failures) >= PATIENCE {
+                report::failed(context, &tenant, &crate::error_chain(&error)).await?;
+            }
             return Err(error);
         }
     };
