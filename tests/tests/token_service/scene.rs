@@ -227,7 +227,8 @@ impl Replica {
 
 fn cause(reply: &Reply) -> String {
     let cause = reply.headers.get("mqtt-access-cause").and_then(|cause| cause.to_str().ok());
-    cause.unwrap_or_default().to_owned()
+    // A token client's refusal is numbered too: `TokenRevoked; code=3`.
+    cause.and_then(|cause| cause.split(';').next()).unwrap_or_default().to_owned()
 }
 
 fn config(folder: &Path, listen: SocketAddr) -> String {
