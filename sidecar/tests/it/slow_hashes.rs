@@ -10,7 +10,7 @@ use mqtt_access_core::password::Verifier;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::fixture::modes::{self, PASSWORD};
+use crate::fixture::modes::PASSWORD;
 use crate::fixture::{self, DEV1, DEV1_USERNAME, device_password, files, globex_key};
 use crate::server::Server;
 use crate::wire::{Wire, post};
@@ -32,7 +32,7 @@ fn slow(mut bundle: Bundle, name: &str, client_id: &str) -> Bundle {
 
 async fn server() -> Server {
     let server = Server::start().await;
-    modes::serve(&server, &slow(fixture::acme(), "imported", "GID_acme@@@imported"), 11);
+    server.serve(&slow(fixture::acme(), "imported", "GID_acme@@@imported"), 11);
     let globex = slow(fixture::globex(), "other", "GID_globex@@@imported");
     server.store.apply(&globex_key(), files(&globex, 11)).unwrap();
     server
