@@ -7,7 +7,7 @@
 //!
 //! Buckets are bounded in number and shared among tenants; one that is forgotten is a full one. Sources are counted for
 //! each tenant they ask for, because one address may stand for many clients. RabbitMQ tells no address: there only
-//! identities count.
+//! identities count. Proofs of SCRAM users do not count at all: the broker checks them, and does not tell.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;

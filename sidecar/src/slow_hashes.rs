@@ -126,7 +126,7 @@ impl Inner {
             let _ = answer.send(Err(self.refused(HashRefusal::PushedOut)));
         }
         state.joined.insert(id, Vec::new());
-        self.metrics.slow_hashes_waiting(state.queue.len());
+        self.tell_waiting(&state.queue);
         if state.running < self.workers {
             state.running += 1;
             let inner = Arc::clone(self);
@@ -152,11 +152,17 @@ impl Inner {
         let state = &mut *self.lock();
         state.forget_abandoned();
         let job = state.queue.take();
-        self.metrics.slow_hashes_waiting(state.queue.len());
+        self.tell_waiting(&state.queue);
         if job.is_none() {
             state.running = state.running.saturating_sub(1);
         }
         job
+    }
+
+    fn tell_waiting(&self, queue: &Queue<Job>) {
+        for lane in [Priority::Normal, Priority::Low] {
+            self.metrics.slow_hashes_waiting(lane, queue.len(lane));
+        }
     }
 
     fn refused(&self, why: HashRefusal) -> Reason {

@@ -4,6 +4,7 @@ use mqtt_access_core::verdict::{Cause, Reason};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 use crate::dialect::{About, Dialect};
+use crate::slow_hashes::Priority;
 
 /// An enum whose variants are label values.
 macro_rules! labels {
@@ -161,4 +162,9 @@ labels! {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct HashRefusalLabel {
     pub(super) reason: HashRefusal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LaneLabel {
+    pub(super) lane: Priority,
 }

@@ -5,16 +5,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::metrics::labels;
+
 /// Instance ID of the tenant whose place it takes; `None` for client IDs that nobody owns.
 pub(super) type Share = Option<Box<str>>;
 
-/// When it is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Priority {
-    /// In its tenant's turn.
-    Normal,
-    /// When nothing else waits.
-    Low,
+labels! {
+    /// When it is served.
+    Priority {
+        /// In its tenant's turn.
+        Normal = "normal",
+        /// When nothing else waits.
+        Low = "low",
+    }
 }
 
 /// How many may wait.
@@ -56,8 +59,11 @@ impl<J> Queue<J> {
         Self { normal: Lane::new(), low: Lane::new(), limits }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.normal.len() + self.low.len()
+    pub(super) fn len(&self, lane: Priority) -> usize {
+        match lane {
+            Priority::Normal => self.normal.len(),
+            Priority::Low => self.low.len(),
+        }
     }
 
     /// Adds a job, and returns the one that gave way to it, if one did.
@@ -71,7 +77,7 @@ impl<J> Queue<J> {
                 None => return Err((NoRoom::Share, job)),
                 out => out,
             }
-        } else if self.len() >= self.limits.total {
+        } else if self.normal.len() + self.low.len() >= self.limits.total {
             let out = normal.then(|| self.low.pop_of_largest(0).or_else(|| self.normal.pop_of_largest(own + 1)));
             match out.flatten() {
                 None => return Err((NoRoom::Full, job)),
@@ -166,6 +172,10 @@ mod tests {
         Share::from(Box::from(tenant))
     }
 
+    fn len(queue: &Queue<String>) -> usize {
+        queue.len(Priority::Normal) + queue.len(Priority::Low)
+    }
+
     fn flood(queue: &mut Queue<String>, tenant: &str, priority: Priority, count: usize) -> usize {
         let put = |number: &usize| queue.put(of(tenant), priority, format!("{tenant}{number}")).is_ok();
         (0..count).filter(put).count()
@@ -182,7 +192,7 @@ mod tests {
         flood(&mut queue, "b", Priority::Normal, 2);
         flood(&mut queue, "c", Priority::Normal, 1);
         assert_eq!(drain(&mut queue), ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]);
-        assert_eq!((queue.len(), queue.take()), (0, None));
+        assert_eq!((len(&queue), queue.take()), (0, None));
     }
 
     #[test]
@@ -210,13 +220,13 @@ mod tests {
         // Within a tenant, guesses give way to its logins.
         assert_eq!(queue.put(of("a"), Priority::Normal, "login".to_owned()), Ok(Some("a7".to_owned())));
         flood(&mut queue, "b", Priority::Normal, 8);
-        assert_eq!(queue.len(), 16);
+        assert_eq!(len(&queue), 16);
         assert_eq!(queue.put(of("c"), Priority::Low, "c".to_owned()), Err((NoRoom::Full, "c".to_owned())));
         // Among tenants, guesses first, then the last of who has most.
         for expected in ["a6", "a5", "a4", "a3", "a2", "a1", "a0", "b7"] {
             assert_eq!(queue.put(of(expected), Priority::Normal, String::new()), Ok(Some(expected.to_owned())));
         }
-        assert_eq!(queue.len(), 16);
+        assert_eq!(len(&queue), 16);
     }
 
     #[test]
@@ -233,7 +243,7 @@ mod tests {
         flood(&mut queue, "a", Priority::Normal, 8);
         flood(&mut queue, "b", Priority::Low, 3);
         queue.retain(|job| job == "a3" || job == "b1");
-        assert_eq!(queue.len(), 2);
+        assert_eq!(len(&queue), 2);
         assert_eq!(drain(&mut queue), ["a3", "b1"]);
         assert_eq!(flood(&mut queue, "a", Priority::Normal, 1), 1);
         assert_eq!(drain(&mut queue), ["a0"]);

@@ -85,7 +85,7 @@ async fn a_password_is_compared_once_and_then_remembered() {
         }
     }
     assert!(counted(&metrics, "slow_hash_duration_seconds_count 2"));
-    assert!(counted(&metrics, "slow_hashes_waiting 0"));
+    assert!(counted(&metrics, "slow_hashes_waiting{lane=\"normal\"} 0"));
 }
 
 #[tokio::test]
@@ -149,5 +149,19 @@ async fn a_full_share_is_refused_at_once_and_others_find_room() {
     waiting.push(ask("globex-1", "6"));
     assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
     assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"share\"} 2"));
-    assert!(counted(&metrics, "slow_hashes_waiting 4"));
+    assert!(counted(&metrics, "slow_hashes_waiting{lane=\"normal\"} 4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_gone_leaves_its_place_unless_another_waits_for_the_same() {
+    let (index, (hashes, _)) = (index(), stuck(Limits { total: 1, tenant: 1, nobody: 1 }));
+    let ask = |client_id: &'static str, password: &'static str| {
+        Box::pin(check(&hashes, slow(&index, client_id, "user", password)))
+    };
+    let (mut first, mut joined) = (ask("acme-1", "same"), ask("acme-2", "same"));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut joined).is_pending());
+    drop(first);
+    assert_eq!(ask("acme-3", "other").await.err(), Some(Reason::TooManyLogins), "the place is still taken");
+    drop(joined);
+    assert!(futures::poll!(ask("acme-3", "other")).is_pending());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mqtt_access_core::token::Act;
 use serde_json::{Value, json};
 
-use crate::fixture::modes::{self, ALICE, NAMED, PASSWORD, TOKEN_USERNAME, claims, tokens};
+use crate::fixture::modes::{ALICE, NAMED, PASSWORD, TOKEN_USERNAME, claims, tokens};
 use crate::fixture::{DEV1, DEV1_USERNAME, SHARED_USERNAME, device_password, shared_password};
 use crate::server::Server;
 use crate::wire::Reply;
@@ -35,7 +35,7 @@ async fn login(server: &Server, client_id: &str, username: &str, password: &str)
 
 #[tokio::test]
 async fn a_mac_and_a_credential_of_one_client_id_prove_it() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let own =
         |id: &'static str, device: &'static str| [("client_id", id), ("group_id", "GID_acme"), ("device_id", device)];
     let reply = login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await;
@@ -53,7 +53,7 @@ async fn a_mac_and_a_credential_of_one_client_id_prove_it() {
 
 #[tokio::test]
 async fn a_prefix_proves_no_client_id() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let role = [("role", "operator")];
     let reply = login(&server, ALICE, "alice", PASSWORD).await;
     assert_eq!(attributes(&reply), expected("Password", &role));
@@ -63,7 +63,7 @@ async fn a_prefix_proves_no_client_id() {
 
 #[tokio::test]
 async fn a_token_proves_the_client_id_it_is_bound_to() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let id = "GID_acme@@@tok";
     let free = claims(Act::RW, &["acme/#"]);
     let reply = login(&server, id, TOKEN_USERNAME, &tokens(&[free])).await;

@@ -1,5 +1,7 @@
 //! One tenant with a few clients, and another tenant beside it.
 
+// The benchmark takes this file too, from its own place.
+#[path = "fixture/modes.rs"]
 pub(crate) mod modes;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -50,10 +50,10 @@ fn all() -> Vec<Refused> {
 }
 
 async fn server() -> Server {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let mut acme = modes::bundle();
     acme.tenant.modes.retain(|mode| *mode != Mode::Signature);
-    modes::serve(&server, &acme, 12);
+    server.serve(&acme, 12);
     let mut globex = fixture::globex();
     globex.tenant.suspended = true;
     server.store.apply(&globex_key(), files(&globex, 12)).unwrap();
@@ -99,7 +99,7 @@ async fn every_refused_login_is_told_the_same() {
 
 #[tokio::test]
 async fn too_many_wrong_passwords_are_called_so_and_the_right_one_still_fits() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let login = async |password: &str| {
         let body = json!({"clientid": ALICE, "username": "alice", "password": password, "peerhost": "192.0.2.1"});
         server.json("/emqx/v5/authn", &body).await

@@ -7,7 +7,7 @@ use mqtt_access_core::scram::{Keys, ScramAlgorithm, ScramSettings, salt};
 use mqtt_access_core::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::fixture::modes::{self, ALICE, NAMED, PASSWORD, serve};
+use crate::fixture::modes::{self, ALICE, NAMED, PASSWORD};
 use crate::fixture::{self, BRIEF, globex_key};
 use crate::server::Server;
 use crate::wire::Reply;
@@ -36,7 +36,7 @@ fn hex(secret: &Secret) -> String {
 
 #[tokio::test]
 async fn a_user_is_answered_byte_for_byte() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let ticket_key = modes::bundle().tenant.ticket_key;
     let Keys { salt, stored_key, server_key } =
         Keys::derive(ScramSettings::default(), salt(&ticket_key, "named"), &Secret::from(PASSWORD));
@@ -64,7 +64,7 @@ async fn a_user_is_answered_byte_for_byte() {
 
 #[tokio::test]
 async fn whoever_may_not_log_in_is_given_a_decoy_in_the_same_form() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     server.now.store(BRIEF, Relaxed);
     let user: Value = serde_json::from_str(&ask(&server, "named", NAMED).await.body).unwrap();
     for (username, client_id, cause) in [
@@ -95,11 +95,11 @@ async fn whoever_may_not_log_in_is_given_a_decoy_in_the_same_form() {
 
 #[tokio::test]
 async fn a_suspended_tenant_s_user_looks_like_any_other() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let before: Value = serde_json::from_str(&ask(&server, "alice", ALICE).await.body).unwrap();
     let mut suspended = modes::bundle();
     suspended.tenant.suspended = true;
-    serve(&server, &suspended, 12);
+    server.serve(&suspended, 12);
     let reply = ask(&server, "alice", ALICE).await;
     let decoy: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(reply.cause(), "Suspended");
@@ -117,7 +117,7 @@ async fn without_keys_there_is_a_plain_denial() {
         let reply = ask(&server, username, client_id).await;
         assert_eq!((reply.status, reply.body.as_str(), reply.cause()), (200, DENY, cause), "nobody here has SCRAM");
     }
-    serve(&server, &modes::bundle(), 11);
+    server.serve(&modes::bundle(), 11);
     for body in [json!({"username": "named"}), json!({"clientid": NAMED}), json!({"username": 1, "clientid": NAMED})] {
         let reply = server.json("/emqx/v5/scram", &body).await;
         assert_eq!((reply.body.as_str(), reply.cause()), (DENY, "Malformed"));
@@ -130,7 +130,7 @@ async fn without_keys_there_is_a_plain_denial() {
 async fn both_algorithms_have_keys_of_their_length() {
     let server = Server::start().await;
     for (revision, algorithm, length) in [(11, ScramAlgorithm::Sha256, 64), (12, ScramAlgorithm::Sha512, 128)] {
-        serve(&server, &modes::with_scram(algorithm), revision);
+        server.serve(&modes::with_scram(algorithm), revision);
         for username in ["alice", "nobody"] {
             let value: Value = serde_json::from_str(&ask(&server, username, ALICE).await.body).unwrap();
             assert_eq!(value["stored_key"].as_str().unwrap().len(), length);

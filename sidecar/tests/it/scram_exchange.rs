@@ -10,7 +10,7 @@ use rsasl::prelude::{Mechname, SASLClient, SASLConfig};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::fixture::modes::{self, ALICE, NAMED, PASSWORD, serve};
+use crate::fixture::modes::{self, ALICE, NAMED, PASSWORD};
 use crate::server::Server;
 
 const ITERATIONS: u32 = 4096;
@@ -102,7 +102,7 @@ async fn a_client_that_is_not_ours_gets_in_with_its_password_and_not_otherwise()
     let server = Server::start().await;
     for (revision, algorithm) in [(11, ScramAlgorithm::Sha256), (21, ScramAlgorithm::Sha512)] {
         let mut bundle = modes::with_scram(algorithm);
-        serve(&server, &bundle, revision);
+        server.serve(&bundle, revision);
         let outcome = async |username: &'static str, client_id: &'static str, password: &'static str| {
             gets_in(&broker(&server, algorithm, username, client_id).await, username, password)
         };
@@ -113,7 +113,7 @@ async fn a_client_that_is_not_ours_gets_in_with_its_password_and_not_otherwise()
         assert!(!outcome("nobody", ALICE, PASSWORD).await, "a decoy");
         assert!(!outcome("off-name", "GID_acme@@@off-name", PASSWORD).await, "a disabled one");
         bundle.tenant.suspended = true;
-        serve(&server, &bundle, revision + 1);
+        server.serve(&bundle, revision + 1);
         assert!(!outcome("alice", ALICE, PASSWORD).await, "a suspended tenant");
     }
 }

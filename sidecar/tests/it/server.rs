@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
+use mqtt_access_core::bundle::Bundle;
 use mqtt_access_sidecar::{Clock, Options, Store, Timeouts, serve};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -34,6 +35,18 @@ impl Server {
         let server = Self::empty().await;
         server.load_fixture();
         server
+    }
+
+    /// With every mode for the first of them.
+    pub(crate) async fn with_modes() -> Self {
+        let server = Self::start().await;
+        server.serve(&fixture::modes::bundle(), 11);
+        server
+    }
+
+    /// With this for the first of them.
+    pub(crate) fn serve(&self, acme: &Bundle, revision: u64) {
+        self.store.apply(&fixture::acme_key(), fixture::files(acme, revision)).unwrap();
     }
 
     /// Before anything was loaded.

@@ -45,17 +45,17 @@ async fn vhost(server: &Server) -> Reply {
 
 #[tokio::test]
 async fn a_session_ends_with_the_earliest_token() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let reply = emqx(&server, &tokens(&[bound(Act::R, "acme/#", 3600), bound(Act::W, "acme/#", 1800)])).await;
     assert!(reply.body.ends_with(&format!("}},\"expire_at\":{}}}", START + 1800)), "{}", reply.body);
 }
 
 #[tokio::test]
 async fn refusals_carry_apsaramq_s_code() {
-    let server = modes::server().await;
+    let server = Server::with_modes().await;
     let mut revoking = modes::bundle();
     revoking.tenant.token_revocations.ids.insert("revoked".to_owned());
-    modes::serve(&server, &revoking, 12);
+    server.serve(&revoking, 12);
     let good = bound(Act::R, "acme/#", 3600);
     let signed = tokens(std::slice::from_ref(&good));
     let foreign = Claims { sub: Some("GID_acme@@@other".to_owned()), ..good.clone() };
@@ -74,7 +74,7 @@ async fn refusals_carry_apsaramq_s_code() {
     }
     let mut suspended = modes::bundle();
     suspended.tenant.suspended = true;
-    modes::serve(&server, &suspended, 13);
+    server.serve(&suspended, 13);
     assert_eq!(emqx(&server, &signed).await.cause(), "Suspended; code=-1");
     for (code, count) in [("1", 2.0), ("2", 1.0), ("3", 1.0), ("5", 1.0), ("8", 1.0), ("-1", 1.0_f64)] {
         let line = format!("mqtt_access_sidecar_token_refusals_total{{code=\"{code}\"}}");
@@ -87,7 +87,7 @@ async fn rabbitmq_s_sessions_keep_their_grants_over_a_restart() {
     let state = tempfile::tempdir().unwrap();
     let first = Server::with_state(state.path()).await;
     first.load_fixture();
-    modes::serve(&first, &modes::bundle(), 11);
+    first.serve(&modes::bundle(), 11);
     let password = tokens(&[bound(Act::W, "acme/tok/up/#", 3600), bound(Act::R, "acme/tok/down/#", 1800)]);
     assert_eq!(user(&first, &password).await.body, "allow");
     first.now.store(START + 60, Relaxed);
@@ -117,7 +117,7 @@ async fn a_login_name_s_session_is_kept_too() {
     let state = tempfile::tempdir().unwrap();
     let first = Server::with_state(state.path()).await;
     first.load_fixture();
-    modes::serve(&first, &modes::bundle(), 11);
+    first.serve(&modes::bundle(), 11);
     for (username, client_id) in [("named", modes::NAMED), ("imported", "GID_acme@@@imported")] {
         let user = [("username", username), ("password", modes::PASSWORD), ("client_id", client_id)];
         assert_eq!(first.form("/rabbitmq/user", &user).await.body, "allow", "{username}");
