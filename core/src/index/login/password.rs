@@ -3,6 +3,9 @@
 //! Where a tenant (or, for client IDs of nobody, any tenant) has slow hashes, every refusal costs one: names that exist
 //! cannot be told from names that do not.
 
+use std::hint::black_box;
+
+use super::hmac::NOBODY;
 use super::{Credentials, LoginStep, LoginVerdict, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
@@ -82,7 +85,8 @@ impl SlowLogin {
 
 pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginStep<'i> {
     let tenant = index.tenant_of_client(credentials.client_id);
-    let decoy = tenant.map_or_else(|| index.decoy_hash(), TenantIndex::decoy_hash);
+    let name = credentials.username;
+    let decoy = tenant.map_or_else(|| index.decoy_hash(name), |tenant| tenant.decoy_hash(name));
     let slow = |hash: &ImportedHash, refused| {
         LoginStep::Slow(Box::new(SlowLogin {
             tenant: tenant.map(|tenant| tenant.instance_id().to_owned()),
@@ -96,7 +100,12 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
     let verifier = match find(tenant, credentials) {
         Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
         Ok((tenant, key, Verifier::Fast(hash))) => fast(tenant, key, hash, credentials, now),
-        Err(reason) => Err(reason),
+        Err(reason) => {
+            // A long password takes a while to hash, for names that exist and for others.
+            let key = tenant.map_or(&*NOBODY, |tenant| &tenant.tenant().ticket_key);
+            let _ = black_box(password::is_fast(key, &NOBODY, credentials.password));
+            Err(reason)
+        }
     };
     match (verifier, decoy) {
         (Err(reason), Some(hash)) => slow(hash, Some(reason)),
