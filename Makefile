@@ -41,7 +41,7 @@ bench:
 
 fuzz:
 	for target in $$($(CARGO) fuzz list); do \
-	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
+	  $(CARGO) +nightly fuzz run --features sidecar $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 || exit 1; \
 	done
 
 crds:

@@ -75,7 +75,11 @@ impl BrokerIndex {
     fn serve(&mut self, instance_id: String, tenant: &Arc<TenantIndex>) {
         let claims = &tenant.tenant().claims;
         let all = claims.client_id_prefixes.is_empty().then(String::new);
-        let prefixes = claims.client_id_prefixes.iter().cloned().chain(all);
+        let mut prefixes: Vec<String> = claims.client_id_prefixes.iter().cloned().chain(all).collect();
+        // Those of one tenant may nest; the shorter one says it all.
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|longer, kept| longer.starts_with(kept.as_str()));
+        let prefixes = prefixes.into_iter();
         self.by_prefix.extend(prefixes.map(|prefix| (prefix, Arc::clone(tenant))));
         let is_first = self.first_with_scram.as_ref().is_none_or(|first| tenant.seniority() < first.seniority());
         if tenant.tenant().scram.is_some() && is_first {
@@ -98,8 +102,8 @@ impl BrokerIndex {
     }
 
     /// A slow hash for passwords of clients that no tenant owns, so that they are refused no sooner than others.
-    fn decoy_hash(&self) -> Option<&ImportedHash> {
-        self.by_prefix.values().find_map(|tenant| tenant.decoy_hash())
+    fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
+        self.by_prefix.values().find_map(|tenant| tenant.decoy_hash(login_name))
     }
 
     /// The tenants in service.

@@ -8,7 +8,7 @@ use crate::audience::AudienceId;
 use crate::bundle::{AccessKey, Bundle, Device, KeyUse, LoginName, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
-use crate::credential::{self, ModeUsername};
+use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::Action;
 use crate::rules::{Rules, known_principal};
@@ -19,6 +19,8 @@ use crate::ticket::{Ticket, Unverified, generation};
 use crate::token::Token;
 use crate::topic::Filter;
 use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
+
+const DECOY_DOMAIN: &[u8] = b"mqtt-access/password-decoy/v1\0";
 
 /// A bundle in the form that answers questions.
 #[derive(Debug)]
@@ -31,8 +33,8 @@ pub struct TenantIndex {
     by_client_id: HashMap<String, usize>,
     by_key_id: HashMap<String, usize>,
     by_login: HashMap<String, usize>,
-    /// The slow hash that stands in for that of a name which does not exist.
-    decoy_hash: Option<ImportedHash>,
+    /// The devices with slow hashes, which stand in for those of names that do not exist.
+    with_slow_hash: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl TenantIndex {
             by_client_id: HashMap::with_capacity(devices.len()),
             by_key_id: HashMap::with_capacity(devices.len()),
             by_login: HashMap::new(),
-            decoy_hash: None,
+            with_slow_hash: Vec::new(),
             devices: Vec::with_capacity(devices.len()),
             tenant,
             revision,
@@ -130,8 +132,8 @@ impl TenantIndex {
         }
         if let Some(login) = &device.login {
             self.by_login.entry(login.name.clone()).or_insert(place);
-            if let (Some(Verifier::Slow(hash)), None) = (&login.password, &self.decoy_hash) {
-                self.decoy_hash = Some(hash.clone());
+            if matches!(login.password, Some(Verifier::Slow(_))) {
+                self.with_slow_hash.push(place);
             }
         }
         self.devices.push(Entry { device, audiences });
@@ -188,8 +190,17 @@ impl TenantIndex {
         (self.tenant.created, &self.tenant.namespace, &self.tenant.name)
     }
 
-    pub(super) fn decoy_hash(&self) -> Option<&ImportedHash> {
-        self.decoy_hash.as_ref()
+    /// The slow hash that stands in for that of a login name. Hashes differ in what they cost, so each name has one of its own,
+    /// as names that exist do.
+    pub(super) fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
+        let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
+        let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let place = number.checked_rem(u64::try_from(self.with_slow_hash.len()).ok()?)?;
+        let entry = self.devices.get(*self.with_slow_hash.get(usize::try_from(place).ok()?)?)?;
+        match entry.device.login.as_ref()?.password.as_ref()? {
+            Verifier::Slow(hash) => Some(hash),
+            Verifier::Fast(_) => None,
+        }
     }
 
     pub(super) fn key(&self, mode: Mode, key_id: &str) -> Option<Key<'_>> {

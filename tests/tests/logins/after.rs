@@ -1,11 +1,11 @@
 //! What becomes of a session when the world changes after its login: everything is judged at every request.
 
-use mqtt_access_core::bundle::{Bundle, KeyUse};
+use mqtt_access_core::bundle::KeyUse;
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::Session;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_core::verdict::Reason;
-use mqtt_access_tests::two_tenants::NOW;
+use mqtt_access_tests::two_tenants::{NOW, globex, serve};
 
 use crate::attempt::{Attempt, WAYS, publish};
 
@@ -59,7 +59,7 @@ const ROWS: &[Row] = &[
     ("device gone", |a| a.acme.devices.clear(), devices, Reason::UnknownKey),
     ("secret replaced", replace_secrets, everybody, Reason::KeyReplaced),
     ("ticket key replaced", |a| a.acme.tenant.ticket_key = Secret::from("new"), everybody, Reason::TicketForged),
-    ("instance renamed", |a| a.acme.tenant.claims.instance_id = "new".to_owned(), everybody, Reason::UnknownInstance),
+    ("instance renamed", |a| a.acme.tenant.claims.instance_id = "new".into(), everybody, Reason::UnknownInstance),
     ("client ID given to another credential", |a| {
         let client_id = a.client_id.as_str().into();
         a.acme.devices.last_mut().unwrap().client_id = client_id;
@@ -136,7 +136,7 @@ fn a_clock_that_came_back_does_not_revive_what_it_ended() {
 fn a_ticket_opens_for_its_own_client_id_tenant_and_mode_only() {
     let tickets: Vec<(Attempt, String)> =
         WAYS.into_iter().map(|way| (way.attempt(), way.attempt().log_in().unwrap().ticket().to_owned())).collect();
-    let (foreign, _) = (Bundle { ..mqtt_access_tests::two_tenants::globex() }, ());
+    let foreign = globex();
     for (attempt, ticket) in &tickets {
         let index = attempt.index();
         for client_id in ["GID_acme@@@", "GID_acme@@@other", "GID_globex@@@any", "", "gid_acme@@@any"] {
@@ -145,8 +145,8 @@ fn a_ticket_opens_for_its_own_client_id_tenant_and_mode_only() {
         }
         // Only its own tenant's key opens it, whichever instance ID that key stands under.
         let mut renamed = foreign.clone();
-        renamed.tenant.claims.instance_id = "mqtt-acme".to_owned();
-        let elsewhere = mqtt_access_tests::two_tenants::serve([renamed]);
+        renamed.tenant.claims.instance_id = "mqtt-acme".into();
+        let elsewhere = serve([renamed]);
         let judged = publish(&elsewhere, Session { ticket, client_id: &attempt.client_id }, "acme/x", NOW);
         assert_eq!(judged.verdict.cause().to_string(), "TicketForged", "{:?}", attempt.way);
     }

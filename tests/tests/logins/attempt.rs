@@ -138,9 +138,10 @@ impl Attempt {
     }
 
     pub(crate) fn username(&self) -> String {
-        match self.way.names_the_instance() {
-            true => format!("{}|{}|{}", self.way.mode().as_str(), self.name, self.instance),
-            false => self.name.clone(),
+        if self.way.names_the_instance() {
+            format!("{}|{}|{}", self.way.mode().as_str(), self.name, self.instance)
+        } else {
+            self.name.clone()
         }
     }
 

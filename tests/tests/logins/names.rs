@@ -1,7 +1,7 @@
 //! Login names: looked up in the tenant that owns the client ID, whatever they look like.
 
 use mqtt_access_core::bundle::{Bundle, ClientIds};
-use mqtt_access_core::index::{Credentials, LoginStep, Session};
+use mqtt_access_core::index::{BrokerIndex, Credentials, Login, LoginStep, Session, TenantIndex};
 use mqtt_access_core::password::{Memo, Verifier};
 use mqtt_access_core::scram::{Keys, ScramAlgorithm, salt};
 use mqtt_access_core::secret::Secret;
@@ -13,7 +13,7 @@ use crate::attempt::publish;
 fn log_in(bundles: [Bundle; 2], name: &str, password: &str, client_id: &str) -> Result<String, Reason> {
     let index = serve(bundles);
     let credentials = Credentials { username: name, password: password.as_bytes(), client_id };
-    let tenant = |login: mqtt_access_core::index::Login| login.attributes()["tenant_id"].clone();
+    let tenant = |login: Login| login.attributes()["tenant_id"].clone();
     index.login(&credentials, NOW).result.map(tenant)
 }
 
@@ -129,8 +129,18 @@ fn a_tenant_without_prefixes_owns_every_client_id_and_no_name_twice() {
     let mut younger = alone();
     younger.tenant.created = 3;
     let index = serve([younger, globex()]);
-    assert_eq!(index.tenants().map(|tenant| tenant.instance_id()).collect::<Vec<_>>(), ["mqtt-globex"]);
+    assert_eq!(index.tenants().map(TenantIndex::instance_id).collect::<Vec<_>>(), ["mqtt-globex"]);
     assert!(index.tenant_of_client("anything").is_none());
+}
+
+#[test]
+fn prefixes_of_one_tenant_may_nest() {
+    let mut bundle = acme();
+    bundle.tenant.claims.client_id_prefixes = ["GID_acme@@@f", "GID_acme@@@", "GID_acme@@@b"].map(str::to_owned).into();
+    for (name, client_id) in [("fast", "GID_acme@@@fast"), ("ada", "GID_acme@@@ada-1"), ("slow", "GID_acme@@@slow")] {
+        let bundles = [bundle.clone(), globex()];
+        assert_eq!(log_in(bundles, name, PENCIL, client_id), Ok("shop.acme".to_owned()), "{client_id}");
+    }
 }
 
 #[test]
@@ -166,7 +176,7 @@ fn a_tenant_without_scram_answers_with_a_decoy_where_another_has_it() {
 }
 
 /// Whether a login is answered from the memo, and remembers the outcome if not.
-fn is_recalled(index: &mqtt_access_core::index::BrokerIndex, memo: &Memo, name: &str, client_id: &str) -> bool {
+fn is_recalled(index: &BrokerIndex, memo: &Memo, name: &str, client_id: &str) -> bool {
     let credentials = Credentials { username: name, password: PENCIL.as_bytes(), client_id };
     let LoginStep::Slow(slow) = index.begin_login(&credentials, NOW) else {
         panic!("{name} costs no hash");
@@ -196,6 +206,22 @@ fn what_one_name_was_found_to_be_is_not_remembered_for_another() {
         assert!(!is_recalled(&index, &memo, name, client_id), "{name} {client_id}");
         assert!(is_recalled(&index, &memo, name, client_id), "{name} {client_id}");
     }
+}
+
+#[test]
+fn a_name_that_nobody_has_costs_what_one_of_the_others_costs_and_always_the_same() {
+    let (client_id, other) = ("GID_acme@@@x", "$2b$04$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76");
+    let mut bundle = acme();
+    bundle.devices[2].login.as_mut().unwrap().password = Some(Verifier::Slow(other.parse().unwrap()));
+    let (two_hashes, one_hash) = (serve([bundle, globex()]), serve([acme(), globex()]));
+    let has_the_first_hash = |number: u32| {
+        let (name, memo) = (format!("nobody-{number}"), Memo::new(Secret::new(vec![3; 32])));
+        assert!(!is_recalled(&two_hashes, &memo, &name, client_id));
+        assert!(is_recalled(&two_hashes, &memo, &name, client_id), "{name} has one hash");
+        is_recalled(&one_hash, &memo, &name, client_id)
+    };
+    let first = (0..40).filter(|number| has_the_first_hash(*number)).count();
+    assert!((5..35).contains(&first), "{first}");
 }
 
 #[test]

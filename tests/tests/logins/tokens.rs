@@ -37,7 +37,7 @@ const ROWS: &[Row] = &[
     ("the key's own secret as token key", |a| { let token = claims().sign(&KEY.into()).unwrap(); password(a, format!("RW|{token}")); }, SIGNATURE),
     ("the token key of a key of zeros, which stands in for unknown ones", |a| password(a, format!("RW|{}", signed(&claims(), &"\0".repeat(43)))), SIGNATURE),
     ("the same for an unknown key", |a| {
-        a.name = "AK.9".to_owned();
+        a.name = "AK.9".into();
         password(a, format!("RW|{}", signed(&Claims { iss: "AK.9".to_owned(), ..claims() }, &"\0".repeat(43))));
     }, Some((Reason::UnknownKey, -1))),
     ("a token without a type", |a| password(a, signed(&claims(), KEY)), MALFORMED),
@@ -55,8 +55,8 @@ const ROWS: &[Row] = &[
     ("one type twice", |a| { add(a, |_| {}); add(a, |_| {}); }, MALFORMED),
     ("the same token twice", |a| { a.tokens.push(a.tokens[0].clone()); }, MALFORMED),
     ("one of two expired", |a| add(a, |it| { it.iat -= 100; it.exp = NOW; }), EXPIRED),
-    ("one of two of another instance", |a| add(a, |it| it.aud = "mqtt-globex".to_owned()), MALFORMED),
-    ("one of two of another key", |a| add(a, |it| it.iss = "AK.2".to_owned()), MALFORMED),
+    ("one of two of another instance", |a| add(a, |it| it.aud = "mqtt-globex".into()), MALFORMED),
+    ("one of two of another key", |a| add(a, |it| it.iss = "AK.2".into()), MALFORMED),
     ("one of two for another client ID", |a| add(a, |it| it.sub = Some("GID_acme@@@other".to_owned())), FOREIGN),
     ("one of two for this client ID", |a| add(a, |it| it.sub = Some("GID_acme@@@any".to_owned())), None),
     ("for the empty client ID", |a| a.token().sub = Some(String::new()), FOREIGN),

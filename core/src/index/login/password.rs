@@ -3,6 +3,8 @@
 //! Where a tenant (or, for client IDs of nobody, any tenant) has slow hashes, every refusal costs one: names that exist
 //! cannot be told from names that do not.
 
+use std::hint::black_box;
+
 use super::hmac::NOBODY;
 use super::{Credentials, LoginStep, LoginVerdict, Proven};
 use crate::bundle::UnixSeconds;
@@ -85,7 +87,8 @@ impl SlowLogin {
 
 pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginStep<'i> {
     let tenant = index.tenant_of_client(credentials.client_id);
-    let decoy = tenant.map_or_else(|| index.decoy_hash(), TenantIndex::decoy_hash);
+    let name = credentials.username;
+    let decoy = tenant.map_or_else(|| index.decoy_hash(name), |tenant| tenant.decoy_hash(name));
     let slow = |hash: &ImportedHash, refused| {
         LoginStep::Slow(Box::new(SlowLogin {
             tenant: tenant.map(|tenant| tenant.instance_id().to_owned()),
@@ -97,8 +100,8 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
         }))
     };
     let found = find(tenant, credentials);
-    // Computed for everybody, in the same order.
-    let fits = is_fast(found.as_ref().ok(), credentials.password);
+    // Computed for everybody, in the same order: a long password takes a while, for names that exist and for others.
+    let fits = black_box(is_fast(found.as_ref().ok(), credentials.password));
     let result = match found {
         Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
         Ok((tenant, key, Verifier::Fast(_))) if fits => {
