@@ -238,3 +238,6 @@ pub(crate) fn tenant_of(device: &Stored<DeviceCredential>) -> Option<String> {
         Err(broken) => broken.spec_str(&["tenantRef", "name"]).map(str::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

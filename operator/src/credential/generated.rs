@@ -55,6 +55,13 @@ pub(crate) fn content(owner: Owner<'_>, secret: &KubeSecret) -> Content {
     }
 }
 
+/// Whether a generated Secret was written for the other kind of proof.
+#[must_use]
+pub(crate) fn is_switched(owner: Owner<'_>, secret: &KubeSecret) -> bool {
+    let own = if let Owner::Login { .. } = owner { Form::Password } else { Form::Key };
+    form(secret).is_some_and(|form| form != own)
+}
+
 /// The label tells; without it, whose username it is. Where neither is known, it is the owner's own form.
 fn form(secret: &KubeSecret) -> Option<Form> {
     let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(GENERATED_LABEL));

@@ -17,8 +17,8 @@ use thiserror::Error;
 use super::gather::missing;
 use crate::compile::{Key, KeyProblem};
 use crate::credential::{
-    Content, NoRandomness, Owner, content, generate, generated_data, is_of, own_password, problem, random, read_key,
-    read_password,
+    Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, problem, random,
+    read_key, read_password,
 };
 use crate::login::Password;
 use crate::manifest::yaml::{self, YamlError};
@@ -118,11 +118,16 @@ impl Secrets {
                 return Ok(own(owner, name, made));
             }
         };
-        let never_held = reference.is_none() && content(owner, &secret) == Content::NeverHeld;
-        if never_held {
-            let made = generate()?;
-            self.make(namespace, name, generated_data(owner, instance_id, &made, Some(&secret)))?;
-            return Ok(own(owner, name, made));
+        if reference.is_none() && is_switched(owner, &secret) {
+            match content(owner, &secret) {
+                // Where nothing is written, what is there has to do.
+                Content::Held(_) if self.keep.is_none() => {}
+                content => {
+                    let plain = if let Content::Held(plain) = content { plain } else { generate()? };
+                    self.make(namespace, name, generated_data(owner, instance_id, &plain, Some(&secret)))?;
+                    return Ok(own(owner, name, plain));
+                }
+            }
         }
         match (owner, reference) {
             (Owner::Login { .. }, Some(_)) => Ok(match read_password(name, &secret, scram) {

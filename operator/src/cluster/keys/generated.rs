@@ -117,11 +117,12 @@ impl Finder<'_> {
     /// No Secret is known: what the bundle holds is restored; otherwise a key is made, once.
     async fn make(&self, wanted: &Wanted) -> Result<Raw, KeyError> {
         let held = self.held(wanted).await?;
+        let had_one = wanted.had_one || self.published().await?.had_password(wanted);
         let key = match &held {
             Some(key) => key.clone(),
-            None if wanted.had_one || wanted.in_the_way => match self.live(wanted).await? {
+            None if had_one || wanted.in_the_way => match self.live(wanted).await? {
                 Some(found) => return self.keep(wanted, &found).await,
-                None if wanted.had_one => {
+                None if had_one => {
                     return Ok(missing(wanted, wanted.deleted()));
                 }
                 None => generate()?,

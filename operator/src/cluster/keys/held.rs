@@ -58,6 +58,12 @@ impl Held {
         }
     }
 
+    /// Whether a password was made for the owner, which nothing else may know any more.
+    pub(super) fn had_password(&self, wanted: &Wanted) -> bool {
+        let uid = self.logins.get(&wanted.owner_name).and_then(|held| held.uid.as_ref());
+        matches!(wanted.key, KeyOf::Login { .. }) && uid == Some(&wanted.uid)
+    }
+
     /// The login of a device that is what it was: it says nothing of the Secret that a reference leads to now, so it counts
     /// for a pass and no longer.
     pub(super) fn login(&self, of: &LoginOf) -> Option<Login> {
