@@ -20,8 +20,8 @@ pub struct TenantRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of a Secret in the namespace of this object, for example `dev1-factory-key`. The Secret must carry the label
-    /// `mqttaccess.io/credential: "true"` and hold the key `accessKeySecret`; `accessKeyId` is optional. A Secret that
-    /// mqtt-access generated cannot be referenced.
+    /// `mqttaccess.io/credential: "true"` and hold the key `accessKeySecret`; `accessKeyId` is optional. For login names it
+    /// holds `password` or `passwordHash` instead. A Secret that mqtt-access generated cannot be referenced.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }

@@ -1,4 +1,4 @@
-//! `DeviceCredential`: one device that may log in.
+//! `DeviceCredential`: one device, person or service that may log in.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::condition::reasons;
 use crate::{Condition, SecretRef, TenantRef, schema};
 
-/// One device that may log in, and with what. It allows nothing by itself: that is what `AclPolicy` does.
+/// One device, person or service that may log in, and with what. It allows nothing by itself: that is what `AclPolicy`
+/// does.
 #[expect(clippy::duplicated_attributes, reason = "printer columns look alike")]
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -24,29 +25,52 @@ use crate::{Condition, SecretRef, TenantRef, schema};
     derive = "PartialEq",
     status = "DeviceCredentialStatus",
     selectable = ".spec.tenantRef.name",
-    doc = "One device that may log in, and with what. Its name has at most 248 characters, because its Secret is named \
+    doc = "One device, person or service that may log in, and with what. Its name has at most 248 characters, because its Secret is named \
            `<name>-mqtt`. Its labels are what `deviceSelector` of an AclPolicy selects by.",
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantRef.name"),
-    printcolumn(name = "Client ID", type_ = "string", json_path = ".spec.clientId"),
+    printcolumn(name = "Client ID", type_ = "string", json_path = ".spec['clientId','clientIdPrefix']"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Key ID", type_ = "string", json_path = ".status.deviceAccessKeyId", priority = 1),
+    printcolumn(name = "Username", type_ = "string", json_path = ".status.username", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::device_spec_rules()))]
 pub struct DeviceCredentialSpec {
     /// The tenant that the device belongs to. May be changed: the device then leaves the old tenant and joins the new one,
     /// which must own its client ID.
     pub tenant_ref: TenantRef,
 
-    /// The MQTT client ID, the only one that this credential opens: 1 to 128 bytes without `/ + # |`, `${`, white space
-    /// and control characters, beginning with one of the tenant's `clientIdPrefixes`. For example `GID_acme@@@dev1`. No
+    /// The MQTT client ID of a device, the only one that this credential opens: 1 to 128 bytes without `/ + # |`, `${`, white
+    /// space and control characters, beginning with one of the tenant's `clientIdPrefixes`. For example `GID_acme@@@dev1`. No
     /// wildcard: `dev*` is the client ID `dev*`. Immutable: the device key is derived from it; for another client ID
-    /// create another `DeviceCredential`. Nobody else can log in with it, also while this credential is disabled.
+    /// create another `DeviceCredential`. Nobody else can log in with it, also while this credential is disabled. Either
+    /// this or `clientIdPrefix` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::immutable_client_id")]
-    pub client_id: String,
+    pub client_id: Option<String>,
+
+    /// For people and services, which come with several client IDs or ever new ones: what these begin with, for example
+    /// `GID_acme@@@alice-`. It opens `GID_acme@@@alice-phone`, not `GID_acme@@@alice`, and no client ID that another
+    /// `DeviceCredential` has as its `clientId`. Two credentials may share a prefix: it keeps nobody out. The same
+    /// characters as in `clientId`; it begins with one of the tenant's `clientIdPrefixes`, which it may equal. Needs
+    /// `username`, and `Scram` or `Password`. As the client ID is the client's choice, `${clientid}` and what is derived
+    /// from it are never usable in its rules: a topic `acme/${username}/#` is. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::immutable_client_id_prefix")]
+    pub client_id_prefix: Option<String>,
+
+    /// The login name, for `Scram` and `Password` only: 1 to 128 bytes without `/ + # | :`, `${`, white space and control
+    /// characters, and no `$` at the beginning. For example `alice`; `acme:alice` is refused. Left out: the client ID. It is
+    /// looked up in the tenant that owns the *client ID* that the client connects with, so it is unique within its tenant
+    /// only: `alice` of another tenant is somebody else. Of two credentials with one login name, chosen or left out, the
+    /// older counts and the younger says `LoginNameTaken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::login_name")]
+    pub username: Option<String>,
 
     /// Attributes of this device, in policies as `${client_attrs.NAME}` and at brokers that know client attributes, for
     /// example `site: berlin`. They win over the tenant's. Names match `[A-Za-z0-9][A-Za-z0-9_-]*`, at most 64 bytes, and
@@ -73,12 +97,23 @@ pub struct DeviceCredentialSpec {
     #[schemars(schema_with = "schema::date_time")]
     pub expires_at: Option<Time>,
 
-    /// How the device proves who it is. `Hmac`: the password is the HMAC of the client ID with the device's key.
+    /// How the device proves who it is. `[Hmac]`, the default: with a signature of its client ID. Or `[Scram]`,
+    /// `[Password]` or both, for clients that know a login name and a password; the two share one password. `Hmac` stands
+    /// alone: `[Hmac, Password]` is refused. May be changed: the Secret that mqtt-access generated then gets what it lacks and
+    /// keeps what it has, so that the old mechanism finds its key or password again when it comes back.
     #[serde(default = "hmac")]
-    #[schemars(length(min = 1, max = 1), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(schema_with = "schema::mechanisms")]
     pub mechanisms: Vec<Mechanism>,
 
-    /// A Secret that holds the device's key. Left out, the operator generates one and names it `<name>-mqtt`.
+    /// A Secret that holds the device's key or password. Left out, the operator generates one and names it `<name>-mqtt`:
+    /// a key, or a password of 256 bits. For `Hmac` a Secret holds `accessKeySecret`; for `Scram` and `Password` either
+    /// `password`, at least 8 bytes of text without control characters (a line break at its end is one), or, for
+    /// `[Password]` alone, `passwordHash`: bcrypt (`$2b$12$...`), or argon2id, PBKDF2 or scrypt as a PHC string
+    /// (`$argon2id$v=19$m=19456,t=2,p=1$...`), so that users move over without anyone knowing a password. A hash that costs
+    /// too much to check (bcrypt beyond 14) is refused, and so is one for `Scram`. A `username` in the Secret is not read.
+    ///
+    /// In a generated Secret, a `password` that you put there is the new one. No bundle holds a password, so one that was
+    /// emptied or whose Secret was deleted cannot be restored: its device is refused and says `SecretMissing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretRef")]
     pub secret_ref: Option<SecretRef>,
@@ -89,6 +124,10 @@ pub struct DeviceCredentialSpec {
 pub enum Mechanism {
     /// Username `DeviceCredential|DeviceAccessKeyId|InstanceId`, password = base64(HMAC(device key, client ID)).
     Hmac,
+    /// MQTT 5 enhanced authentication with the login name: neither network nor broker see the password.
+    Scram,
+    /// The login name as the username, and the password itself.
+    Password,
 }
 
 /// What the operator says about a device.
@@ -102,7 +141,7 @@ pub struct DeviceCredentialStatus {
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
     /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
-    /// `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
+    /// `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -112,7 +151,12 @@ pub struct DeviceCredentialStatus {
     #[schemars(with = "String")]
     pub device_access_key_id: Option<String>,
 
-    /// The Secret that holds the key, brought along or generated.
+    /// The login name, of a credential with `Scram` or `Password`: `spec.username`, or the client ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub username: Option<String>,
+
+    /// The Secret that holds the key or password, brought along or generated.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub secret_name: Option<String>,
@@ -131,15 +175,18 @@ reasons! {
         TenantNotFound => False,
         /// The tenant is not served, is suspended, or does not decode: see its conditions.
         TenantNotReady => False,
-        /// The client ID begins with none of the prefixes that the tenant holds.
+        /// The client ID, or the prefix of client IDs, begins with none of the prefixes that the tenant holds.
         ClientIdOutsidePrefix => False,
         /// An older `DeviceCredential` has this client ID.
         ClientIdTaken => False,
         /// An older `DeviceCredential` has this key ID.
         KeyIdTaken => False,
-        /// The referenced Secret does not exist, or a generated one was deleted and its key is lost.
+        /// An older `DeviceCredential` of the tenant has this login name.
+        LoginNameTaken => False,
+        /// The referenced Secret does not exist; or a generated one was deleted or emptied, and its key or password is lost.
         SecretMissing => False,
-        /// The Secret has no usable `accessKeySecret`, lacks the label, or is one that mqtt-access generated elsewhere.
+        /// The Secret has no usable `accessKeySecret`, `password` or `passwordHash`, lacks the label, or is one that
+        /// mqtt-access generated elsewhere.
         SecretInvalid => False,
         /// A Secret of the name `<name>-mqtt` exists and is not this device's; it is left alone.
         SecretNameConflict => False,

@@ -4,6 +4,7 @@
 //! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
 
 mod device;
+mod identity;
 mod policy;
 mod tenant;
 
@@ -12,10 +13,13 @@ use std::sync::Arc;
 
 use mqtt_access_core::bundle::{Bundle, Claims, UnixSeconds};
 use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::password::Verifier;
+use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{AclPolicy, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored};
 
 pub(crate) use device::tenant_of as tenant_of_device;
+pub(crate) use identity::{Identity, LoginBy, Proof};
 pub(crate) use policy::tenant_of as tenant_of_policy;
 pub use tenant::wanted_claims;
 
@@ -28,6 +32,8 @@ pub struct Gathered {
     pub claims: Claims,
     /// The key under which its tickets are issued.
     pub ticket_key: Secret,
+    /// What its broker announces to SCRAM clients.
+    pub scram: ScramSettings,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
@@ -47,6 +53,15 @@ pub enum Key {
         id: Option<String>,
         /// `accessKeySecret`
         secret: Secret,
+        /// Name of the Secret.
+        secret_name: String,
+    },
+    /// It holds a password, or a hash of one; of a device only.
+    Login {
+        /// The SCRAM record, where the device may log in so.
+        scram: Option<scram::Keys>,
+        /// What its password is compared with, where it may log in so.
+        password: Option<Verifier>,
         /// Name of the Secret.
         secret_name: String,
     },
@@ -116,7 +131,9 @@ pub struct DeviceReport {
     pub message: String,
     /// The DeviceAccessKeyId, where there is a key.
     pub key_id: Option<String>,
-    /// The Secret, where there is a key.
+    /// The login name, where there is a password.
+    pub username: Option<String>,
+    /// The Secret, where there is a key or password.
     pub secret_name: Option<String>,
 }
 

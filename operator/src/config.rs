@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use mqtt_access_core::scram::{MAX_ITERATIONS, MIN_ITERATIONS, ScramAlgorithm, ScramSettings};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -45,6 +46,34 @@ pub struct Broker {
     /// another tenant reaches them.
     #[serde(default)]
     pub allow_dollar_topics: bool,
+    /// What it announces to clients that log in with SCRAM: one value for all of them, so it must equal the broker's own
+    /// configuration. A change derives the keys of every such client anew.
+    #[serde(default)]
+    pub scram: Scram,
+}
+
+/// The SCRAM settings of a broker: SHA-256 with 4096 iterations unless told otherwise, as EMQX has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Scram {
+    /// `Sha256` or `Sha512`.
+    pub algorithm: ScramAlgorithm,
+    /// Rounds of PBKDF2: 4096 to 1000000.
+    pub iterations: u32,
+}
+
+impl Default for Scram {
+    fn default() -> Self {
+        let ScramSettings { algorithm, iterations } = ScramSettings::default();
+        Self { algorithm, iterations }
+    }
+}
+
+impl From<Scram> for ScramSettings {
+    fn from(scram: Scram) -> Self {
+        let Scram { algorithm, iterations } = scram;
+        Self { algorithm, iterations }
+    }
 }
 
 /// Why a configuration is refused.
@@ -68,6 +97,11 @@ pub enum ConfigError {
     /// A name that Kubernetes would refuse.
     #[error("brokers[{0}] has an empty name or bundle namespace; set both")]
     Empty(usize),
+    /// A login would be too cheap to attack, or too slow.
+    #[error(
+        "brokers[{0}].scram.iterations is not within {MIN_ITERATIONS} to {MAX_ITERATIONS}; set what the broker has"
+    )]
+    Iterations(usize),
     /// No broker at all.
     #[error("`brokers` is empty; list at least one broker")]
     NoBroker,
@@ -80,6 +114,7 @@ impl Default for Config {
             bundle_namespace: "mqtt-access-mqtt-access-bundles".to_owned(),
             tenant_namespace_selector: LabelSelector::default(),
             allow_dollar_topics: false,
+            scram: Scram::default(),
         };
         Self { brokers: vec![broker], token_service: None }
     }
@@ -110,6 +145,9 @@ impl Config {
             if broker.name.is_empty() || broker.bundle_namespace.is_empty() {
                 return Err(ConfigError::Empty(place));
             }
+            if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&broker.scram.iterations) {
+                return Err(ConfigError::Iterations(place));
+            }
             if !names.insert(&broker.name) || !namespaces.insert(&broker.bundle_namespace) {
                 return Err(ConfigError::Repeated(place));
             }
@@ -137,5 +175,34 @@ impl Broker {
         use kube::core::SelectorExt as _;
         let selector: Result<kube::core::Selector, _> = self.tenant_namespace_selector.clone().try_into();
         selector.is_ok_and(|selector| selector.matches(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(scram: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let broker = format!("name: b, bundleNamespace: n, tenantNamespaceSelector: {{}}{scram}");
+        std::fs::write(&file, format!("brokers: [{{{broker}}}]\n")).unwrap();
+        Config::load(Some(&file))
+    }
+
+    #[test]
+    fn scram_settings_are_the_brokers_and_bounded() {
+        let settings = |scram: &str| ScramSettings::from(config(scram).unwrap().brokers[0].scram);
+        assert_eq!(settings(""), ScramSettings::default());
+        let (algorithm, iterations) = (ScramAlgorithm::Sha512, 4096);
+        assert_eq!(settings(", scram: {algorithm: Sha512}"), ScramSettings { algorithm, iterations });
+        assert_eq!(settings(", scram: {iterations: 1000000}").iterations, 1_000_000);
+        for refused in ["4095", "1000001", "0"] {
+            let error = config(&format!(", scram: {{iterations: {refused}}}")).unwrap_err();
+            assert!(error.to_string().contains("scram.iterations"), "{error}");
+        }
+        for refused in ["{iterations: -1}", "{algorithm: Sha1}", "{rounds: 4096}"] {
+            assert!(matches!(config(&format!(", scram: {refused}")), Err(ConfigError::Keys(..))), "{refused}");
+        }
     }
 }

@@ -1,27 +1,34 @@
 //! Secrets that hold credentials: what stands in a generated one, and how any of them is read.
 
-use std::collections::BTreeMap;
+mod generated;
+mod referenced;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret as KubeSecret;
-use mqtt_access_core::client::Mode;
-use mqtt_access_core::credential::{MacAlgorithm, ModeUsername, access_key_id, device_key_id, password};
+use mqtt_access_core::bundle::ClientIds;
+use mqtt_access_core::credential::{access_key_id, device_key_id};
 use mqtt_access_core::secret::Secret;
-use mqtt_access_core::token::token_key;
 use zeroize::Zeroizing;
 
 use crate::compile::{Key, KeyProblem};
-use crate::names::{CREDENTIAL_LABEL, GENERATED_LABEL, data};
 
-/// Whose key a generated Secret holds.
+pub(crate) use generated::{Content, content, generated_data, is_of, is_switched, own_password};
+pub(crate) use referenced::{read_key, read_password};
+
+/// Whose key or password a generated Secret holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner<'a> {
-    /// A device: its client ID.
+    /// A device that signs its client ID.
     Device {
         /// `spec.clientId`
         client_id: &'a str,
+    },
+    /// A device, person or service with a login name and a password.
+    Login {
+        /// Which client IDs it opens.
+        client_ids: &'a ClientIds,
+        /// The login name.
+        name: &'a str,
     },
     /// An access key: its name in the tenant's spec.
     AccessKey {
@@ -36,23 +43,17 @@ impl Owner<'_> {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Device { .. } => "device",
+            Self::Login { .. } => "login",
             Self::AccessKey { .. } => "access-key",
         }
     }
 
-    /// The default ID of its key.
-    #[must_use]
-    pub(crate) fn key_id(self, instance_id: &str) -> String {
+    /// The default ID of its key; a password has none.
+    fn key_id(self, instance_id: &str) -> Option<String> {
         match self {
-            Self::Device { client_id } => device_key_id(instance_id, client_id),
-            Self::AccessKey { name } => access_key_id(instance_id, name),
-        }
-    }
-
-    fn mode(self) -> Mode {
-        match self {
-            Self::Device { .. } => Mode::DeviceCredential,
-            Self::AccessKey { .. } => Mode::Signature,
+            Self::Device { client_id } => Some(device_key_id(instance_id, client_id)),
+            Self::AccessKey { name } => Some(access_key_id(instance_id, name)),
+            Self::Login { .. } => None,
         }
     }
 }
@@ -62,7 +63,7 @@ impl Owner<'_> {
 #[error("the operating system gives no random bytes")]
 pub struct NoRandomness(#[source] getrandom::Error);
 
-/// A new key: 256 bits from the operating system, as base64url text.
+/// A new key or password: 256 bits from the operating system, as base64url text.
 pub(crate) fn generate() -> Result<Secret, NoRandomness> {
     let bytes = random()?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()).into_bytes()))
@@ -73,63 +74,6 @@ pub(crate) fn random() -> Result<Zeroizing<Vec<u8>>, NoRandomness> {
     let mut bytes = Zeroizing::new(vec![0; 32]);
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
-}
-
-/// What a generated Secret holds: the key, and what an MQTT client needs to use it.
-#[must_use]
-pub(crate) fn generated_data(owner: Owner<'_>, instance_id: &str, secret: &Secret) -> BTreeMap<String, ByteString> {
-    let key_id = owner.key_id(instance_id);
-    let username = ModeUsername { mode: owner.mode(), key_id: &key_id, instance_id }.to_string();
-    let mut entries = vec![
-        (data::ACCESS_KEY_ID, key_id.clone().into_bytes()),
-        (data::ACCESS_KEY_SECRET, secret.expose().to_vec()),
-        (data::INSTANCE_ID, instance_id.as_bytes().to_vec()),
-        (data::USERNAME, username.into_bytes()),
-    ];
-    match owner {
-        Owner::Device { client_id } => {
-            entries.push((data::CLIENT_ID, client_id.as_bytes().to_vec()));
-            entries.push((data::PASSWORD, password(MacAlgorithm::HmacSha1, secret, client_id).into_bytes()));
-        }
-        Owner::AccessKey { name: _ } => entries.push((data::TOKEN_KEY, token_key(secret).expose().to_vec())),
-    }
-    entries.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value))).collect()
-}
-
-/// The `accessKeySecret` of a Secret; `None` where it is missing or empty.
-#[must_use]
-pub(crate) fn secret_of(secret: &KubeSecret) -> Option<Secret> {
-    let bytes = &secret.data.as_ref()?.get(data::ACCESS_KEY_SECRET)?.0;
-    (!bytes.is_empty()).then(|| Secret::new(bytes.clone()))
-}
-
-/// Reads a Secret that a resource refers to.
-#[must_use]
-pub(crate) fn read_reference(name: &str, secret: &KubeSecret) -> Key {
-    let labels = secret.metadata.labels.as_ref();
-    let labelled = |label: &str| labels.and_then(|labels| labels.get(label));
-    let invalid = |text: &str| problem(KeyProblem::Invalid, format!("the Secret `{name}` {text}"));
-    if labelled(GENERATED_LABEL).is_some() {
-        return invalid("was generated for another resource; refer to a Secret of your own");
-    }
-    if labelled(CREDENTIAL_LABEL).is_none_or(|value| value != "true") {
-        return invalid("lacks the label `mqttaccess.io/credential: \"true\"`; set it to say that it may be used");
-    }
-    let Some(key) = secret_of(secret) else { return invalid("has no `accessKeySecret`; put the key there") };
-    match key_id(secret) {
-        Ok(id) => Key::Ready { id, secret: key, secret_name: name.to_owned() },
-        Err(()) => {
-            invalid("has an `accessKeyId` that is not 1 to 128 bytes without `|`, white space and control characters")
-        }
-    }
-}
-
-fn key_id(secret: &KubeSecret) -> Result<Option<String>, ()> {
-    let Some(id) = secret.data.as_ref().and_then(|data| data.get(data::ACCESS_KEY_ID)) else { return Ok(None) };
-    let id = std::str::from_utf8(&id.0).map_err(|_| ())?;
-    let fits =
-        !id.is_empty() && id.len() <= 128 && !id.contains(|c: char| c == '|' || c.is_whitespace() || c.is_control());
-    if fits { Ok(Some(id.to_owned())) } else { Err(()) }
 }
 
 /// A key that is not there.

@@ -2,7 +2,7 @@
 
 /// On Secrets that users bring along and refer to with `secretRef`: `true`.
 pub(crate) const CREDENTIAL_LABEL: &str = "mqttaccess.io/credential";
-/// On Secrets that the operator generated: which kind of key they hold.
+/// On Secrets that the operator generated: `device`, `login` or `access-key`, for what they hold.
 pub(crate) const GENERATED_LABEL: &str = "mqttaccess.io/generated";
 /// Name of the tenant that a generated Secret or a bundle belongs to.
 pub(crate) const TENANT_LABEL: &str = "mqttaccess.io/tenant";
@@ -29,10 +29,16 @@ pub(crate) mod data {
     pub(crate) const INSTANCE_ID: &str = "instanceId";
     /// The device's client ID.
     pub(crate) const CLIENT_ID: &str = "clientId";
-    /// The ready-made MQTT username.
+    /// The client IDs of a person or service: what they begin with.
+    pub(crate) const CLIENT_ID_PREFIX: &str = "clientIdPrefix";
+    /// The MQTT username, ready-made for a key, or the login name.
     pub(crate) const USERNAME: &str = "username";
-    /// The ready-made MQTT password.
+    /// The MQTT password: a signature, ready-made for a key, or the password that goes with the login name.
     pub(crate) const PASSWORD: &str = "password";
+    /// In a Secret brought along: all that is known of a password.
+    pub(crate) const PASSWORD_HASH: &str = "passwordHash";
+    /// The password of a device that went over to signatures, for the day it comes back.
+    pub(crate) const LOGIN_PASSWORD: &str = "loginPassword";
     /// In a bundle's index Secret.
     pub(crate) const INDEX: &str = "index";
     /// In a bundle's shard Secret.

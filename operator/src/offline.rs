@@ -14,8 +14,9 @@ use thiserror::Error;
 
 use crate::compile;
 use crate::config::{Broker, Config};
+use crate::login::Derived;
 use crate::manifest::{self, Refused};
-use gather::{GatherError, Outcome};
+use gather::{GatherError, Outcome, Sources};
 use out_dir::OutDirError;
 use secrets::{Secrets, SecretsError};
 
@@ -56,11 +57,11 @@ fn compile_broker(
     objects: &manifest::Objects,
     config: &Config,
     broker: &Broker,
-    secrets: &mut Secrets,
+    sources: &mut Sources<'_>,
     now: UnixSeconds,
 ) -> Result<BrokerBundles, OfflineError> {
     let mut result = BrokerBundles { bundles: Vec::new(), findings: Vec::new() };
-    for (tenant, outcome) in gather::gather(objects, config, broker, secrets)? {
+    for (tenant, outcome) in gather::gather(objects, config, broker, sources)? {
         let (namespace, name) = (tenant.namespace().unwrap_or_default(), tenant.name_any());
         let shown = format!("{namespace}/{name}");
         match outcome {
@@ -95,10 +96,11 @@ pub fn compile_to(
     out: &Path,
 ) -> Result<Summary, OfflineError> {
     let objects = manifest::read(paths)?;
-    let mut secrets = Secrets::fixed(&objects, state_dir)?;
+    let (mut secrets, mut derived) = (Secrets::fixed(&objects, state_dir)?, Derived::default());
+    let mut sources = Sources { secrets: &mut secrets, derived: &mut derived };
     let mut summary = Summary { bundles: 0, written: 0, findings: gather::strays(&objects, config) };
     for broker in &config.brokers {
-        let compiled = compile_broker(&objects, config, broker, &mut secrets, now())?;
+        let compiled = compile_broker(&objects, config, broker, &mut sources, now())?;
         summary.bundles += compiled.bundles.len();
         summary.written += out_dir::write(&out.join(&broker.name), &compiled.bundles)?;
         summary.findings.extend(compiled.findings);

@@ -13,7 +13,7 @@ use tokio::task::block_in_place;
 use super::broker_claims;
 use super::cache::ObjectKey;
 use super::gather::{self, GatherError};
-use super::keys::Held;
+use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
 use super::report::{self, ReportError};
@@ -22,6 +22,7 @@ use super::token_service::Issuers;
 use super::world::{Standing, World};
 use crate::compile::{self, Reports};
 use crate::config::{Broker, Config};
+use crate::login::Derived;
 
 /// How often another replica may be faster in a row before it is reported.
 const PATIENCE: u32 = 3;
@@ -46,7 +47,9 @@ pub(super) struct Memory {
     pub(super) history: History,
     /// Shards that are known to hold what they should: UIDs by name.
     pub(super) shards: BTreeMap<String, String>,
-    pub(super) secrets: HashMap<ObjectKey, (String, crate::compile::Key)>,
+    /// What Secrets that are referred to held, with their versions.
+    pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
+    pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
     failures: u32,
 }

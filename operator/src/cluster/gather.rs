@@ -51,11 +51,12 @@ pub(super) async fn gather<'a>(
     let ticket_key: Secret = ticket_key::ensure(context, key, broker).await?;
     let revoked_tokens = token_service::in_force(context, key, broker, controller::now()).await?;
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
-    let keys = keys::ensure(context, key, tenant, broker, devices).await?;
+    let keys = keys::ensure(context, key, tenant, broker, &ticket_key, devices).await?;
     let gathered = Gathered {
         tenant: Arc::clone(tenant),
         claims,
         ticket_key,
+        scram: broker.scram.into(),
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,

@@ -1,29 +1,35 @@
-//! Keys of devices and access keys: read where they exist, made where they are missing, restored where they were lost.
+//! Keys and passwords of devices and access keys: read where they exist, made where they are missing, restored where they
+//! were lost.
 //!
 //! A key is written only by `create` (somebody faster wins) or by `update` of the version that was read. So neither a
 //! restart, nor a lost status, nor a second operator can ever make a second key for one owner.
 
 mod generated;
 mod held;
+mod login;
 mod referenced;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::ResourceExt as _;
+use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, Stored};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::cache::ObjectKey;
 use super::controller::Context;
-use crate::compile::{Key, KeyProblem};
+use crate::compile::{Identity, Key, KeyProblem, Proof};
 use crate::config::Broker;
 use crate::credential::{self, NoRandomness, Owner};
-use generated::Wanted;
+use crate::login::Password;
+use generated::{KeyOf, Wanted};
 pub(super) use held::Held;
+use login::LoginOf;
+pub(super) use referenced::Seen;
 
 /// How many keys are made at once.
 const CONCURRENCY: usize = 16;
@@ -39,6 +45,8 @@ pub(super) enum KeyError {
     Write(String, #[source] kube::Error),
     #[error("cannot read the published bundle, which may hold lost keys")]
     Bundle(#[source] kube::Error),
+    #[error("cannot derive what a broker needs of a password")]
+    Derive(#[source] tokio::task::JoinError),
     #[error(transparent)]
     Random(#[from] NoRandomness),
 }
@@ -51,7 +59,7 @@ pub(super) struct Keys {
 
 /// Where a key has to come from.
 enum Source {
-    Nowhere,
+    Nowhere(String),
     Referenced(String),
     Generated(Wanted),
 }
@@ -60,14 +68,23 @@ enum Source {
 struct Task {
     place: Place,
     source: Source,
+    /// Where it is a password.
+    login: Option<LoginOf>,
 }
 
 /// What is in force of a key.
 enum Found {
     /// All there is to know.
     Now(Key),
-    /// Time was up before its Secret could be made.
+    /// Time was up before its Secret could be made, or its login derived.
     Later(Key),
+}
+
+/// What was found in a Secret, or instead of it.
+enum Raw {
+    Found(Found),
+    /// A password with the name of its Secret.
+    Password(Password, String),
 }
 
 #[derive(Clone)]
@@ -81,20 +98,21 @@ pub(super) async fn ensure(
     key: &ObjectKey,
     tenant: &Arc<MqttTenant>,
     broker: &Broker,
+    ticket_key: &Secret,
     devices: Vec<Arc<Stored<DeviceCredential>>>,
 ) -> Result<Keys, KeyError> {
-    let instance_id = tenant.spec.instance_id.clone();
-    let finder = Finder { context, tenant: key, broker, instance_id: &instance_id, deadline: Instant::now() + BUDGET };
+    let (instance_id, deadline) = (&tenant.spec.instance_id, Instant::now() + BUDGET);
+    let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, deadline };
     let access = tenant.spec.access_keys.iter().map(|spec| {
         let source = match &spec.secret_ref {
             Some(secret) => Source::Referenced(secret.name.clone()),
             None => Source::Generated(Wanted::access_key(tenant, &spec.name)),
         };
-        Task { place: Place::AccessKey(spec.name.clone()), source }
+        Task { place: Place::AccessKey(spec.name.clone()), source, login: None }
     });
-    let devices =
-        devices.into_iter().map(|device| Task { source: device_source(&device), place: Place::Device(device) });
-    let tasks: Vec<Task> = access.chain(devices).collect();
+    let tasks: Vec<Task> = access.chain(devices.into_iter().map(|device| finder.device_task(device))).collect();
+    let logins: BTreeSet<String> = tasks.iter().filter_map(|task| Some(task.login.as_ref()?.device.clone())).collect();
+    context.memory(key, |memory| memory.derived.keep_only(&logins));
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
     let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false };
@@ -114,39 +132,69 @@ pub(super) async fn ensure(
     Ok(keys)
 }
 
-fn device_source(device: &Stored<DeviceCredential>) -> Source {
-    let Ok(decoded) = device.as_result() else { return Source::Nowhere };
-    match &decoded.spec.secret_ref {
-        Some(secret) => Source::Referenced(secret.name.clone()),
-        None => Source::Generated(Wanted::device(decoded)),
-    }
-}
-
 /// What every search for a key needs to know.
 struct Finder<'a> {
     context: &'a Context,
     tenant: &'a ObjectKey,
     broker: &'a Broker,
+    ticket_key: &'a Secret,
     instance_id: &'a str,
     deadline: Instant,
 }
 
 impl Finder<'_> {
+    fn device_task(&self, device: Arc<Stored<DeviceCredential>>) -> Task {
+        let (source, login) = match device.as_result() {
+            Err(_) => (Source::Nowhere("the object does not decode".to_owned()), None),
+            Ok(decoded) => match Identity::of(&decoded.spec) {
+                Err(why) => (Source::Nowhere(why.to_owned()), None),
+                Ok(identity) => self.device_source(decoded, identity),
+            },
+        };
+        Task { place: Place::Device(device), source, login }
+    }
+
+    fn device_source(&self, device: &DeviceCredential, identity: Identity) -> (Source, Option<LoginOf>) {
+        let Identity { client_ids, proof } = identity;
+        let (key, login) = match proof {
+            Proof::Hmac => (KeyOf::Device { client_id: client_ids.one().unwrap_or_default().to_owned() }, None),
+            Proof::Login(by) => {
+                let login = LoginOf::new(device, client_ids.clone(), &by, self);
+                (KeyOf::Login { client_ids, name: by.name }, Some(login))
+            }
+        };
+        let source = match &device.spec.secret_ref {
+            Some(secret) => Source::Referenced(secret.name.clone()),
+            None => Source::Generated(Wanted::device(device, key)),
+        };
+        (source, login)
+    }
+
     async fn find(&self, task: Task) -> (Place, Result<Found, KeyError>) {
-        let found = match task.source {
-            Source::Nowhere => {
-                let message = "the object does not decode".to_owned();
+        let Task { place, source, login } = task;
+        (place, self.find_in(source, login.as_ref()).await)
+    }
+
+    async fn find_in(&self, source: Source, login: Option<&LoginOf>) -> Result<Found, KeyError> {
+        let raw = match (source, login) {
+            (Source::Nowhere(why), _) => return Ok(Found::Now(credential::problem(KeyProblem::Invalid, why))),
+            (Source::Generated(wanted), _) => self.generated(&wanted).await?,
+            (Source::Referenced(name), None) => self.referenced_key(&name).await.map(Found::Now).map(Raw::Found)?,
+            (Source::Referenced(name), Some(of)) => self.referenced_password(&name, of).await?,
+        };
+        match (raw, login) {
+            (Raw::Found(found), _) => Ok(found),
+            (Raw::Password(password, secret), Some(of)) => self.login(of, password, &secret).await,
+            (Raw::Password(_, secret), None) => {
+                let message = format!("the Secret `{secret}` holds a password; an access key needs a key");
                 Ok(Found::Now(credential::problem(KeyProblem::Invalid, message)))
             }
-            Source::Referenced(name) => self.referenced(&name).await.map(Found::Now),
-            Source::Generated(wanted) => self.generated(&wanted).await,
-        };
-        (task.place, found)
+        }
     }
 }
 
 impl Wanted {
-    fn device(device: &DeviceCredential) -> Self {
+    fn device(device: &DeviceCredential, key: KeyOf) -> Self {
         let name = device.name_any();
         let conflict = DeviceReady::SecretNameConflict.as_str();
         let mut conditions = device.status.iter().flat_map(|status| &status.conditions);
@@ -159,7 +207,7 @@ impl Wanted {
             }),
             in_the_way: conditions.any(|condition| condition.reason == conflict),
             owner_name: name,
-            key: generated::KeyOf::Device { client_id: device.spec.client_id.clone() },
+            key,
         }
     }
 
@@ -176,14 +224,15 @@ impl Wanted {
             had_one,
             // The status of a tenant does not tell, and there are few.
             in_the_way: true,
-            key: generated::KeyOf::AccessKey { name: key.to_owned() },
+            key: KeyOf::AccessKey { name: key.to_owned() },
         }
     }
 
     fn owner(&self) -> Owner<'_> {
         match &self.key {
-            generated::KeyOf::Device { client_id } => Owner::Device { client_id },
-            generated::KeyOf::AccessKey { name } => Owner::AccessKey { name },
+            KeyOf::Device { client_id } => Owner::Device { client_id },
+            KeyOf::Login { client_ids, name } => Owner::Login { client_ids, name },
+            KeyOf::AccessKey { name } => Owner::AccessKey { name },
         }
     }
 }

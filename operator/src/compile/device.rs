@@ -1,14 +1,18 @@
-//! Devices: which client ID and key each of them has, and what stands in its way.
+//! Devices: which client IDs, key and login name each of them has, and what stands in its way.
 
-use std::collections::{BTreeMap, HashMap};
+mod taken;
+
+use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{ClientIds, Device, UnixSeconds};
-use mqtt_access_core::credential::{device_key_id, is_client_id};
+use mqtt_access_core::bundle::{ClientIds, Device, LoginName, UnixSeconds};
+use mqtt_access_core::credential::device_key_id;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
+use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, created};
+use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
 const MAX_LABEL_BYTES: usize = 8 * 1024;
@@ -18,13 +22,6 @@ pub(super) struct Devices {
     pub(super) devices: Vec<Device>,
     pub(super) reports: BTreeMap<String, DeviceReport>,
     pub(super) next_expiry: Option<UnixSeconds>,
-}
-
-/// Who already has which client ID and which key ID: the older credential counts.
-#[derive(Default)]
-struct Taken {
-    client_ids: HashMap<String, String>,
-    key_ids: HashMap<String, String>,
 }
 
 pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
@@ -53,32 +50,46 @@ fn one(
     now: UnixSeconds,
 ) -> (Option<Device>, DeviceReport) {
     let name = device.name_any();
-    if let Err(report) = claim_client_id(gathered, taken, &name, &device.spec.client_id) {
-        return (None, report);
+    let prefixes = &gathered.claims.client_id_prefixes;
+    let identity = match Identity::of(&device.spec) {
+        Ok(identity) => identity,
+        Err(why) => {
+            let report = told((DeviceReady::Invalid, why.to_owned()));
+            let reserved = device.spec.client_id.as_ref().map(|one| ClientIds::One(one.clone()));
+            let reserved = reserved.filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
+            return (reserved.and_then(|one| reserve(name, one)), report);
+        }
+    };
+    if let Err(refusal) = taken.client_ids(prefixes, &name, &identity.client_ids) {
+        return (None, told(refusal));
     }
     if is_too_large(device) {
-        return (Some(reserved(device.name_any(), &device.spec.client_id)), too_large());
+        return (reserve(name, identity.client_ids), too_large());
     }
-    let found = find_key(gathered, taken, device, key);
-    let (key_id, secret, secret_name) = match &found {
-        Ok(found) => (found.id.clone(), Some(found.secret.clone()), Some(found.secret_name.clone())),
-        // Without a key the record still keeps the client ID from everybody else.
-        Err(_) => (String::new(), None, None),
-    };
-    let shown = Some(key_id.clone()).filter(|id| !id.is_empty());
-    let record = record(device, key_id, secret);
-    let (reason, message) = match found {
-        Err((reason, message)) => (reason, message),
+    let found = find(gathered, taken, &name, &identity, key);
+    // Without a key the record still keeps the client ID from everybody else.
+    let record = record(device, identity.client_ids, found.as_ref().ok());
+    let (reason, message) = match &found {
+        Err(refusal) => refusal.clone(),
         Ok(_) => standing(gathered, &record, now),
     };
-    (Some(record), DeviceReport { reason, message, key_id: shown, secret_name })
+    let report = DeviceReport {
+        reason,
+        message,
+        key_id: Some(record.key_id.clone()).filter(|id| !id.is_empty()),
+        username: record.login.as_ref().map(|login| login.name.clone()),
+        secret_name: found.ok().map(|found| found.secret_name),
+    };
+    (Some(record), report)
 }
 
-fn record(device: &DeviceCredential, key_id: String, secret: Option<Secret>) -> Device {
+fn record(device: &DeviceCredential, client_ids: ClientIds, found: Option<&Found>) -> Device {
     // Without `..`: a field that is added to the spec must be thought of here.
     let DeviceCredentialSpec {
         tenant_ref: _,
-        client_id,
+        client_id: _,
+        client_id_prefix: _,
+        username: _,
         client_attributes,
         disabled,
         superuser,
@@ -86,13 +97,18 @@ fn record(device: &DeviceCredential, key_id: String, secret: Option<Secret>) -> 
         mechanisms: _,
         secret_ref,
     } = &device.spec;
+    let (key_id, secret, login) = match found.map(|found| found.proof.clone()) {
+        Some(Proven::Key(id, secret)) => (id, Some(secret), None),
+        Some(Proven::Login(login)) => (String::new(), None, Some(login)),
+        None => (String::new(), None, None),
+    };
     Device {
         name: device.name_any(),
         uid: device.uid().filter(|_| secret_ref.is_none()),
-        client_id: ClientIds::One(client_id.clone()),
+        client_id: client_ids,
         key_id,
         secret,
-        login: None,
+        login,
         labels: device.labels().clone(),
         client_attributes: client_attributes.clone(),
         disabled: *disabled,
@@ -115,48 +131,46 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
     }
 }
 
-fn claim_client_id(gathered: &Gathered, taken: &mut Taken, name: &str, client_id: &str) -> Result<(), DeviceReport> {
-    let refuse = |reason, message| Err(DeviceReport { reason, message, key_id: None, secret_name: None });
-    let prefixes = &gathered.claims.client_id_prefixes;
-    let owned = prefixes.is_empty() || prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str()));
-    if !owned || !is_client_id(client_id) {
-        let message =
-            "`spec.clientId` begins with none of the tenant's `spec.clientIdPrefixes` in force; use one that does";
-        return refuse(DeviceReady::ClientIdOutsidePrefix, message.to_owned());
-    }
-    if let Some(older) = taken.client_ids.get(client_id) {
-        let message =
-            format!("`spec.clientId` belongs to the older DeviceCredential `{older}`; use another or delete that");
-        return refuse(DeviceReady::ClientIdTaken, message);
-    }
-    taken.client_ids.insert(client_id.to_owned(), name.to_owned());
-    Ok(())
-}
-
+/// What a device proves itself by, and the Secret that it comes from.
 struct Found {
-    id: String,
-    secret: Secret,
+    proof: Proven,
     secret_name: String,
 }
 
-fn find_key(
+#[derive(Clone)]
+enum Proven {
+    Key(String, Secret),
+    Login(LoginName),
+}
+
+fn find(
     gathered: &Gathered,
     taken: &mut Taken,
-    device: &DeviceCredential,
+    device: &str,
+    identity: &Identity,
     key: &Key,
-) -> Result<Found, (DeviceReady, String)> {
-    let (id, secret, secret_name) = match key {
-        Key::Ready { id, secret, secret_name } => (id, secret, secret_name),
-        Key::Problem { reason, message } => return Err((ready_reason(*reason), message.clone())),
-    };
-    let id = id.clone().unwrap_or_else(|| device_key_id(&gathered.claims.instance_id, &device.spec.client_id));
-    if let Some(older) = taken.key_ids.get(&id) {
-        let message =
-            format!("the key ID `{id}` belongs to the older DeviceCredential `{older}`; give the Secret another");
-        return Err((DeviceReady::KeyIdTaken, message));
+) -> Result<Found, Refusal> {
+    // A login name is taken whatever became of its Secret: it must not change hands because of that.
+    if let Proof::Login(login) = &identity.proof {
+        taken.login_name(device, &login.name)?;
     }
-    taken.key_ids.insert(id.clone(), device.name_any());
-    Ok(Found { id, secret: secret.clone(), secret_name: secret_name.clone() })
+    let (proof, secret_name) = match (&identity.proof, key) {
+        (_, Key::Problem { reason, message }) => return Err((ready_reason(*reason), message.clone())),
+        (Proof::Hmac, Key::Ready { id, secret, secret_name }) => {
+            let client_id = identity.client_ids.one().unwrap_or_default();
+            let id = id.clone().unwrap_or_else(|| device_key_id(&gathered.claims.instance_id, client_id));
+            taken.key_id(device, &id)?;
+            (Proven::Key(id, secret.clone()), secret_name)
+        }
+        (Proof::Login(by), Key::Login { scram, password, secret_name }) => {
+            let login = LoginName { name: by.name.clone(), scram: scram.clone(), password: password.clone() };
+            (Proven::Login(login), secret_name)
+        }
+        (Proof::Hmac, Key::Login { .. }) | (Proof::Login(_), Key::Ready { .. }) => {
+            return Err((DeviceReady::SecretMissing, "its Secret was not looked at; reconcile again".to_owned()));
+        }
+    };
+    Ok(Found { proof, secret_name: secret_name.clone() })
 }
 
 fn ready_reason(problem: KeyProblem) -> DeviceReady {
@@ -167,24 +181,29 @@ fn ready_reason(problem: KeyProblem) -> DeviceReady {
     }
 }
 
-/// An object that does not decode keeps its client ID, if that can be read, from everybody else.
+/// An object that does not decode keeps its client ID and its login name, if they can be read, from everybody else.
 fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> (Option<Device>, DeviceReport) {
     let name = broken.metadata.name.clone().unwrap_or_default();
     let message = format!("the object does not decode, so the device is refused; correct it: {}", broken.error);
-    let report = DeviceReport { reason: DeviceReady::Invalid, message, key_id: None, secret_name: None };
-    let Some(client_id) = broken.spec_str(&["clientId"]) else { return (None, report) };
-    if claim_client_id(gathered, taken, &name, client_id).is_err() {
+    let report = told((DeviceReady::Invalid, message));
+    if let Some(login) = broken.spec_str(&["username"]) {
+        // Whoever has it already is older, and keeps it.
+        _ = taken.login_name(&name, login);
+    }
+    let Some(client_id) = broken.spec_str(&["clientId"]).map(ClientIds::from) else { return (None, report) };
+    if taken.client_ids(&gathered.claims.client_id_prefixes, &name, &client_id).is_err() {
         return (None, report);
     }
-    (Some(reserved(name, client_id)), report)
+    (reserve(name, client_id), report)
 }
 
-/// A record that keeps a client ID from everybody.
-fn reserved(name: String, client_id: &str) -> Device {
-    Device {
+/// A record that keeps a client ID from everybody. A prefix keeps nobody out, so there is nothing to record.
+fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
+    client_ids.one()?;
+    Some(Device {
         name,
         uid: None,
-        client_id: ClientIds::from(client_id),
+        client_id: client_ids,
         key_id: String::new(),
         secret: None,
         login: None,
@@ -193,7 +212,11 @@ fn reserved(name: String, client_id: &str) -> Device {
         disabled: true,
         superuser: false,
         expires_at: None,
-    }
+    })
+}
+
+fn told((reason, message): Refusal) -> DeviceReport {
+    DeviceReport { reason, message, key_id: None, username: None, secret_name: None }
 }
 
 /// Labels are bounded by the API server only as a whole object is; a bundle must not be.
@@ -204,7 +227,7 @@ fn is_too_large(device: &DeviceCredential) -> bool {
 
 fn too_large() -> DeviceReport {
     let message = format!("its labels have more than {MAX_LABEL_BYTES} bytes, so the device is refused; remove some");
-    DeviceReport { reason: DeviceReady::Invalid, message, key_id: None, secret_name: None }
+    told((DeviceReady::Invalid, message))
 }
 
 /// Whether a stored object names this tenant, decoded or not.
@@ -215,3 +238,6 @@ pub(crate) fn tenant_of(device: &Stored<DeviceCredential>) -> Option<String> {
         Err(broken) => broken.spec_str(&["tenantRef", "name"]).map(str::to_owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

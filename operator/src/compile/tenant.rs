@@ -58,7 +58,7 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         signature_algorithms: signature_algorithms.iter().map(|algorithm| self::algorithm(*algorithm)).collect(),
         superusers_allowed: *superusers_allowed,
         ticket_key: gathered.ticket_key.clone(),
-        scram: None,
+        scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
     };
@@ -114,7 +114,9 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
                 }
             }
             Some(Key::Problem { reason: _, message }) => (default_id, None, Err(message.clone())),
-            None => (default_id, None, Err("its Secret was not looked at; reconcile again".to_owned())),
+            Some(Key::Login { .. }) | None => {
+                (default_id, None, Err("its Secret was not looked at; reconcile again".to_owned()))
+            }
         };
         let key = AccessKey {
             name: spec.name.clone(),

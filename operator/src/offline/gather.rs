@@ -6,13 +6,15 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::Claims;
 use mqtt_access_core::claims::{self, Claimant};
+use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, MqttTenant, Stored};
 use thiserror::Error;
 
-use super::secrets::{Secrets, SecretsError};
-use crate::compile::{Gathered, Key, KeyProblem, created, wanted_claims};
+use super::secrets::{Found, Secrets, SecretsError, Wanted};
+use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof, created, wanted_claims};
 use crate::config::{Broker, Config};
 use crate::credential::{Owner, problem};
+use crate::login::{Derived, Job, Recipe};
 use crate::manifest::Objects;
 use crate::names;
 
@@ -22,6 +24,13 @@ pub enum GatherError {
     /// A secret is missing and may not be made, or cannot be kept.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+}
+
+/// Where keys and passwords come from.
+pub(super) struct Sources<'a> {
+    pub(super) secrets: &'a mut Secrets,
+    /// What was derived from passwords.
+    pub(super) derived: &'a mut Derived,
 }
 
 /// What became of a tenant.
@@ -37,7 +46,7 @@ pub(super) fn gather(
     objects: &Objects,
     config: &Config,
     broker: &Broker,
-    secrets: &mut Secrets,
+    sources: &mut Sources<'_>,
 ) -> Result<Vec<(Arc<MqttTenant>, Outcome)>, GatherError> {
     let tenants: Vec<&MqttTenant> = objects
         .tenants
@@ -60,7 +69,7 @@ pub(super) fn gather(
         let tenant = Arc::new(tenant.clone());
         let outcome = match outcome {
             claims::Outcome::Granted | claims::Outcome::Kept(_) => {
-                Outcome::Gathered(Box::new(one(objects, broker, secrets, &tenant, wanted)?))
+                Outcome::Gathered(Box::new(one(objects, broker, sources, &tenant, wanted)?))
             }
             claims::Outcome::Refused(collision) => Outcome::Refused(refusal(&named, &collision)),
         };
@@ -78,35 +87,99 @@ fn refusal(named: &[(String, String)], collision: &claims::Collision) -> String 
 fn one(
     objects: &Objects,
     broker: &Broker,
-    secrets: &mut Secrets,
+    sources: &mut Sources<'_>,
     tenant: &Arc<MqttTenant>,
     claims: &Claims,
 ) -> Result<Gathered, GatherError> {
     let namespace = tenant.namespace().unwrap_or_default();
     let bundle = names::bundle(&namespace, &tenant.name_any());
-    let ticket_key = secrets.ticket_key(&broker.bundle_namespace, &names::ticket_key(&bundle))?;
+    let ticket_key = sources.secrets.ticket_key(&broker.bundle_namespace, &names::ticket_key(&bundle))?;
     let mut access_keys = BTreeMap::new();
     for spec in &tenant.spec.access_keys {
-        let name = names::access_key_secret(&tenant.name_any(), &spec.name);
-        let owner = Owner::AccessKey { name: &spec.name };
-        let reference = spec.secret_ref.as_ref().map(|secret| secret.name.as_str());
-        let key = secrets.key(&namespace, reference, &name, owner, &claims.instance_id)?;
-        access_keys.insert(spec.name.clone(), key);
+        let found = sources.secrets.find(&Wanted {
+            namespace: &namespace,
+            reference: spec.secret_ref.as_ref().map(|secret| secret.name.as_str()),
+            generated: &names::access_key_secret(&tenant.name_any(), &spec.name),
+            owner: Owner::AccessKey { name: &spec.name },
+            instance_id: &claims.instance_id,
+            scram: false,
+        })?;
+        // A password is no access key; without an entry its report says so.
+        if let Found::Key(key) = found {
+            access_keys.insert(spec.name.clone(), key);
+        }
     }
     let own =
         |of: &str, namespace_of: Option<String>| of == tenant.name_any() && namespace_of.as_deref() == Some(&namespace);
-    let mut devices: Vec<(Arc<Stored<DeviceCredential>>, Key)> = Vec::new();
-    for device in objects.devices.iter().filter(|device| own(&device.spec.tenant_ref.name, device.namespace())) {
-        let name = names::device_secret(&device.name_any());
-        let owner = Owner::Device { client_id: &device.spec.client_id };
-        let reference = device.spec.secret_ref.as_ref().map(|secret| secret.name.as_str());
-        let key = secrets.key(&namespace, reference, &name, owner, &claims.instance_id)?;
-        devices.push((Arc::new(Stored::from(device.clone())), key));
-    }
+    let devices = objects.devices.iter().filter(|device| own(&device.spec.tenant_ref.name, device.namespace()));
+    let devices = self::devices(sources, devices, broker, &claims.instance_id, &ticket_key)?;
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
-    Ok(Gathered { tenant, claims, ticket_key, revoked_tokens, access_keys, devices, policies })
+    let scram = broker.scram.into();
+    Ok(Gathered { tenant, claims, ticket_key, scram, revoked_tokens, access_keys, devices, policies })
+}
+
+type Devices = Vec<(Arc<Stored<DeviceCredential>>, Key)>;
+
+fn devices<'o>(
+    sources: &mut Sources<'_>,
+    devices: impl Iterator<Item = &'o DeviceCredential>,
+    broker: &Broker,
+    instance_id: &str,
+    ticket_key: &Secret,
+) -> Result<Devices, GatherError> {
+    let (mut found, mut jobs): (Vec<(&DeviceCredential, Result<Key, String>)>, Vec<Job>) = (Vec::new(), Vec::new());
+    for device in devices {
+        let key = match Identity::of(&device.spec) {
+            Err(why) => Ok(problem(KeyProblem::Invalid, why.to_owned())),
+            Ok(identity) => match find(sources.secrets, device, &identity, instance_id)? {
+                Found::Key(key) => Ok(key),
+                Found::Password(password, secret) => {
+                    if let Proof::Login(by) = &identity.proof {
+                        let recipe = Recipe::new(by, broker.scram.into(), ticket_key);
+                        jobs.push(Job { device: job_name(device), recipe, password });
+                    }
+                    Err(secret)
+                }
+            },
+        };
+        found.push((device, key));
+    }
+    let mut logins = sources.derived.derive_all(jobs).map_err(SecretsError::from)?;
+    let keys = found.into_iter().map(|(device, key)| {
+        let key = key.unwrap_or_else(|secret| match logins.remove(&job_name(device)) {
+            Some(login) => login.into_key(&secret),
+            None => missing(&secret),
+        });
+        (Arc::new(Stored::from(device.clone())), key)
+    });
+    Ok(keys.collect())
+}
+
+fn find(
+    secrets: &mut Secrets,
+    device: &DeviceCredential,
+    identity: &Identity,
+    instance_id: &str,
+) -> Result<Found, SecretsError> {
+    let Identity { client_ids, proof } = identity;
+    let (owner, scram) = match proof {
+        Proof::Hmac => (Owner::Device { client_id: client_ids.one().unwrap_or_default() }, false),
+        Proof::Login(by) => (Owner::Login { client_ids, name: &by.name }, by.scram),
+    };
+    secrets.find(&Wanted {
+        namespace: &device.namespace().unwrap_or_default(),
+        reference: device.spec.secret_ref.as_ref().map(|secret| secret.name.as_str()),
+        generated: &names::device_secret(&device.name_any()),
+        owner,
+        instance_id,
+        scram,
+    })
+}
+
+fn job_name(device: &DeviceCredential) -> String {
+    format!("{}/{}", device.namespace().unwrap_or_default(), device.name_any())
 }
 
 /// The broker of a tenant, or why it has none. Manifests tell of a namespace no more than its name.

@@ -15,8 +15,12 @@ use mqtt_access_core::secret::Secret;
 use thiserror::Error;
 
 use super::gather::missing;
-use crate::compile::Key;
-use crate::credential::{NoRandomness, Owner, generate, generated_data, random, read_reference};
+use crate::compile::{Key, KeyProblem};
+use crate::credential::{
+    Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, problem, random,
+    read_key, read_password,
+};
+use crate::login::Password;
 use crate::manifest::yaml::{self, YamlError};
 use crate::manifest::{self, Objects, Refused};
 use crate::names::{CREDENTIAL_LABEL, data};
@@ -44,6 +48,28 @@ pub enum SecretsError {
     /// No key can be made.
     #[error(transparent)]
     Random(#[from] NoRandomness),
+}
+
+/// A Secret to be found.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) namespace: &'a str,
+    /// Where the owner refers to one.
+    pub(super) reference: Option<&'a str>,
+    /// Its name where it is made for the owner.
+    pub(super) generated: &'a str,
+    pub(super) owner: Owner<'a>,
+    pub(super) instance_id: &'a str,
+    /// Whether SCRAM keys are to be derived from it.
+    pub(super) scram: bool,
+}
+
+/// What a Secret holds.
+pub(super) enum Found {
+    /// A key, or why there is none.
+    Key(Key),
+    /// A password, with the name of the Secret.
+    Password(Password, String),
 }
 
 /// Secrets by namespace and name.
@@ -77,28 +103,54 @@ impl Secrets {
         }
     }
 
-    /// The key of a device or an access key: from the Secret it refers to, or from the one made for it.
-    pub(super) fn key(
-        &mut self,
-        namespace: &str,
-        reference: Option<&str>,
-        generated: &str,
-        owner: Owner<'_>,
-        instance_id: &str,
-    ) -> Result<Key, SecretsError> {
+    /// What the Secret of an owner holds: the one it refers to, or the one made for it.
+    pub(super) fn find(&mut self, wanted: &Wanted<'_>) -> Result<Found, SecretsError> {
+        let Wanted { namespace, reference, generated, owner, instance_id, scram } = *wanted;
         let name = reference.unwrap_or(generated);
         let known = self.known.get(&(namespace.to_owned(), name.to_owned()));
-        match known {
-            Some(secret) if reference.is_some() || is_of(secret, owner, instance_id) => {
-                return Ok(read_reference(name, secret));
-            }
-            None if reference.is_some() => return Ok(missing(name)),
+        let secret = match known {
+            Some(secret) if reference.is_some() || is_of(secret, owner, instance_id) => secret.clone(),
+            None if reference.is_some() => return Ok(Found::Key(missing(name))),
             // None yet, or that of an earlier owner of the same name.
-            _ => {}
+            _ => {
+                let made = generate()?;
+                self.make(namespace, name, generated_data(owner, instance_id, &made, None))?;
+                return Ok(own(owner, name, made));
+            }
+        };
+        if reference.is_none() && is_switched(owner, &secret) {
+            match content(owner, &secret) {
+                // Where nothing is written, what is there has to do.
+                Content::Held(_) if self.keep.is_none() => {}
+                content => {
+                    let plain = if let Content::Held(plain) = content { plain } else { generate()? };
+                    self.make(namespace, name, generated_data(owner, instance_id, &plain, Some(&secret)))?;
+                    return Ok(own(owner, name, plain));
+                }
+            }
         }
-        let key = generate()?;
-        self.make(namespace, name, generated_data(owner, instance_id, &key))?;
-        Ok(Key::Ready { id: None, secret: key, secret_name: name.to_owned() })
+        match (owner, reference) {
+            (Owner::Login { .. }, Some(_)) => Ok(match read_password(name, &secret, scram) {
+                Ok(password) => Found::Password(password, name.to_owned()),
+                Err(why) => Found::Key(why),
+            }),
+            (Owner::Login { .. }, None) => self.own_login(wanted, &secret),
+            (Owner::Device { .. } | Owner::AccessKey { .. }, _) => Ok(Found::Key(read_key(name, &secret))),
+        }
+    }
+
+    /// A login's own Secret: as it was made, or as somebody changed it. Its username follows the resource.
+    fn own_login(&mut self, wanted: &Wanted<'_>, secret: &KubeSecret) -> Result<Found, SecretsError> {
+        let Wanted { namespace, generated: name, owner, instance_id, .. } = *wanted;
+        let Content::Held(plain) = content(owner, secret) else {
+            let why = format!("the Secret `{name}` holds no `password`; put one there");
+            return Ok(Found::Key(problem(KeyProblem::Missing, why)));
+        };
+        let fitting = generated_data(owner, instance_id, &plain, Some(secret));
+        if self.keep.is_some() && secret.data.as_ref() != Some(&fitting) {
+            self.make(namespace, name, fitting)?;
+        }
+        Ok(own(owner, name, plain))
     }
 
     /// The key of a tenant's tickets.
@@ -136,17 +188,18 @@ impl Secrets {
     }
 }
 
-/// Whether a Secret was made for this very owner, or by hand.
-fn is_of(secret: &KubeSecret, owner: Owner<'_>, instance_id: &str) -> bool {
-    let says = |key: &str, value: &str| {
-        let found = secret.data.as_ref().and_then(|data| data.get(key));
-        found.is_none_or(|found| found.0 == value.as_bytes())
-    };
-    let client = match owner {
-        Owner::Device { client_id } => says(data::CLIENT_ID, client_id),
-        Owner::AccessKey { .. } => true,
-    };
-    client && says(data::INSTANCE_ID, instance_id)
+/// What is read from a Secret that was made for its owner.
+fn own(owner: Owner<'_>, name: &str, plain: Secret) -> Found {
+    let secret_name = name.to_owned();
+    match owner {
+        Owner::Device { .. } | Owner::AccessKey { .. } => {
+            Found::Key(Key::Ready { id: None, secret: plain, secret_name })
+        }
+        Owner::Login { .. } => match own_password(plain) {
+            Ok(password) => Found::Password(password, secret_name),
+            Err(why) => Found::Key(problem(KeyProblem::Invalid, format!("the Secret `{name}` {why}"))),
+        },
+    }
 }
 
 /// A whole file or none, readable by its owner only.

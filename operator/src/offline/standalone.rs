@@ -12,10 +12,13 @@ use mqtt_access_core::bundle::Encoded;
 use mqtt_access_sidecar::{Clock, Files, Options, Shard, Store, TenantKey, serve};
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::task::block_in_place;
 
+use super::gather::Sources;
 use super::secrets::Secrets;
 use super::{BrokerBundles, OfflineError, compile_broker, gather, now};
 use crate::config::Config;
+use crate::login::Derived;
 use crate::manifest;
 
 /// How often files are looked at. A look costs a few system calls; there is nothing to install or to overflow.
@@ -68,7 +71,7 @@ pub async fn run(
         return Err(StandaloneError::NotLoopback(options.http));
     }
     let state_dir = state_dir(options.state_dir.as_deref())?;
-    let mut world = World { options, state_dir, revision: 0, seen: Vec::new() };
+    let mut world = World { options, state_dir, revision: 0, seen: Vec::new(), derived: Derived::default() };
     world.seen = fingerprint(&world.options.paths);
     let store = Store::in_memory(Clock::system());
     world.load(&store)?;
@@ -113,6 +116,7 @@ struct World {
     state_dir: PathBuf,
     revision: u64,
     seen: Vec<(PathBuf, Option<SystemTime>, u64)>,
+    derived: Derived,
 }
 
 impl World {
@@ -124,7 +128,8 @@ impl World {
                 continue;
             }
             self.seen = seen;
-            if let Err(error) = self.load(&store) {
+            // Deriving from many passwords takes a while, in which the sidecar has to answer.
+            if let Err(error) = block_in_place(|| self.load(&store)) {
                 tracing::error!(error = %crate::error_chain(&error), "the manifests are refused; the last ones stay in force");
             }
         }
@@ -135,7 +140,8 @@ impl World {
         let broker = config.broker(broker).ok_or_else(|| OfflineError::NoBroker(broker.clone()))?;
         let objects = manifest::read(paths)?;
         let mut secrets = Secrets::kept(&objects, &self.state_dir)?;
-        let BrokerBundles { bundles, findings } = compile_broker(&objects, config, broker, &mut secrets, now())?;
+        let mut sources = Sources { secrets: &mut secrets, derived: &mut self.derived };
+        let BrokerBundles { bundles, findings } = compile_broker(&objects, config, broker, &mut sources, now())?;
         for finding in gather::strays(&objects, config).into_iter().chain(findings) {
             tracing::warn!(finding, "not in force as written");
         }

@@ -7,14 +7,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::core::{ObjectMeta, Status};
 use kube::{Api, ResourceExt as _};
+use mqtt_access_core::bundle::ClientIds;
 use mqtt_access_core::secret::Secret;
 use tokio::time::Instant;
 
-use super::{Finder, Found, KeyError};
+use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::{Key, KeyProblem};
-use crate::credential::{generate, generated_data, problem, secret_of};
+use crate::credential::{Content, content, generate, generated_data, own_password, problem};
 use crate::names::{GENERATED_LABEL, MANAGER, TENANT_LABEL};
 
 /// A Secret that ought to exist.
@@ -33,79 +34,102 @@ pub(super) struct Wanted {
 
 pub(super) enum KeyOf {
     Device { client_id: String },
+    Login { client_ids: ClientIds, name: String },
     AccessKey { name: String },
 }
 
+/// What became of a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Written,
+    /// Not, and what is there counts; the watch brings it.
+    Left,
+}
+
 impl Finder<'_> {
-    pub(super) async fn generated(&self, wanted: &Wanted) -> Result<Found, KeyError> {
+    pub(super) async fn generated(&self, wanted: &Wanted) -> Result<Raw, KeyError> {
         let at = ObjectKey::new(self.tenant.namespace.clone(), wanted.secret_name.clone());
         let cached = self.context.world(|world| world.generated.get(&at));
         match cached {
-            Some(cached) => self.keep(wanted, &cached.0).await.map(Found::Now),
+            Some(cached) => self.keep(wanted, &cached.0).await,
             None if Instant::now() >= self.deadline => {
-                Ok(Found::Later(without_secret(wanted, self.held(wanted).await?, "is being made")))
+                let held = self.held(wanted).await?;
+                Ok(match without_secret(wanted, held, "is being made") {
+                    Raw::Found(Found::Now(key)) => Raw::Found(Found::Later(key)),
+                    other => other,
+                })
             }
-            None => self.make(wanted).await.map(Found::Now),
+            None => self.make(wanted).await,
         }
     }
 
-    /// A Secret that exists: its key counts, also one that was put there by hand; the rest is made to fit.
-    async fn keep(&self, wanted: &Wanted, secret: &KubeSecret) -> Result<Key, KeyError> {
+    /// A Secret that exists: what it holds counts, also where it was put there by hand; the rest is made to fit.
+    async fn keep(&self, wanted: &Wanted, secret: &KubeSecret) -> Result<Raw, KeyError> {
         if !is_owned_by(secret, &wanted.uid) {
             let message =
                 format!("the Secret `{}` exists and belongs to somebody else; delete or rename it", wanted.secret_name);
-            return Ok(problem(KeyProblem::NameConflict, message));
+            return Ok(now(problem(KeyProblem::NameConflict, message)));
         }
-        let key = match secret_of(secret) {
-            Some(key) => key,
-            None => match self.held(wanted).await? {
-                Some(key) => key,
-                None => return Ok(missing(wanted, "holds no `accessKeySecret`, and no published bundle knows it")),
+        let (plain, is_new) = match content(wanted.owner(), secret) {
+            Content::Held(plain) => (plain, false),
+            Content::Emptied => match self.held(wanted).await? {
+                Some(key) => (key, false),
+                None => return Ok(missing(wanted, wanted.emptied())),
+            },
+            Content::NeverHeld => match self.held(wanted).await? {
+                Some(key) => (key, false),
+                None => (generate()?, true),
             },
         };
-        let fitting = self.secret(wanted, &key);
+        let fitting = self.secret(wanted, &plain, Some(secret));
         let fits = secret.data == fitting.data
             && fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
-        if !fits {
-            self.replace(wanted, secret, fitting).await?;
+        let outcome = if fits { Outcome::Written } else { self.replace(wanted, secret, fitting).await? };
+        // What nobody can read must not be in force: another one may have been written meanwhile.
+        if is_new && outcome == Outcome::Left {
+            return Ok(missing(wanted, "cannot be given what the mechanisms need; see the log of the operator"));
         }
-        Ok(ready(wanted, key))
+        Ok(ready(wanted, plain))
     }
 
-    async fn replace(&self, wanted: &Wanted, old: &KubeSecret, mut new: KubeSecret) -> Result<(), KeyError> {
+    async fn replace(&self, wanted: &Wanted, old: &KubeSecret, mut new: KubeSecret) -> Result<Outcome, KeyError> {
         let labels = new.metadata.labels.take().unwrap_or_default();
         new.metadata = old.metadata.clone();
         new.metadata.managed_fields = None;
         new.metadata.labels.get_or_insert_default().extend(labels);
         match self.api().replace(&wanted.secret_name, &PostParams::default(), &new).await {
-            Ok(written) => self.remember(written),
+            Ok(written) => {
+                self.remember(written);
+                Ok(Outcome::Written)
+            }
             // Somebody else wrote it first; their version comes with the watch.
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(Outcome::Left),
             // Made immutable, say. Its key counts all the same, and nobody else has to wait for it.
             Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 let (secret, error) = (&wanted.secret_name, &status.message);
                 tracing::warn!(tenant = %self.tenant, secret, error, "a generated Secret cannot be mended");
+                Ok(Outcome::Left)
             }
-            Err(error) => return Err(KeyError::Write(wanted.secret_name.clone(), error)),
+            Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
-        Ok(())
     }
 
     /// No Secret is known: what the bundle holds is restored; otherwise a key is made, once.
-    async fn make(&self, wanted: &Wanted) -> Result<Key, KeyError> {
+    async fn make(&self, wanted: &Wanted) -> Result<Raw, KeyError> {
         let held = self.held(wanted).await?;
+        let had_one = wanted.had_one || self.published().await?.had_password(wanted);
         let key = match &held {
             Some(key) => key.clone(),
-            None if wanted.had_one || wanted.in_the_way => match self.live(wanted).await? {
+            None if had_one || wanted.in_the_way => match self.live(wanted).await? {
                 Some(found) => return self.keep(wanted, &found).await,
-                None if wanted.had_one => {
-                    return Ok(missing(wanted, "was deleted, and no published bundle knows its key"));
+                None if had_one => {
+                    return Ok(missing(wanted, wanted.deleted()));
                 }
                 None => generate()?,
             },
             None => generate()?,
         };
-        match self.api().create(&PostParams::default(), &self.secret(wanted, &key)).await {
+        match self.api().create(&PostParams::default(), &self.secret(wanted, &key, None)).await {
             Ok(made) => {
                 self.remember(made);
                 Ok(ready(wanted, key))
@@ -137,7 +161,7 @@ impl Finder<'_> {
         Api::namespaced(self.context.client.clone(), &self.tenant.namespace)
     }
 
-    fn secret(&self, wanted: &Wanted, key: &Secret) -> KubeSecret {
+    fn secret(&self, wanted: &Wanted, key: &Secret, present: Option<&KubeSecret>) -> KubeSecret {
         let owner = wanted.owner();
         let labels = BTreeMap::from([
             (GENERATED_LABEL.to_owned(), owner.label().to_owned()),
@@ -160,7 +184,7 @@ impl Finder<'_> {
                 owner_references: Some(vec![reference]),
                 ..ObjectMeta::default()
             },
-            data: Some(generated_data(owner, self.instance_id, key)),
+            data: Some(generated_data(owner, self.instance_id, key, present)),
             type_: Some("Opaque".to_owned()),
             ..KubeSecret::default()
         }
@@ -172,18 +196,50 @@ fn is_refusal(status: &Status) -> bool {
     (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code)
 }
 
-fn ready(wanted: &Wanted, secret: Secret) -> Key {
-    Key::Ready { id: None, secret, secret_name: wanted.secret_name.clone() }
+impl Wanted {
+    fn emptied(&self) -> &'static str {
+        match self.key {
+            KeyOf::Device { .. } | KeyOf::AccessKey { .. } => {
+                "holds no `accessKeySecret`, and no published bundle knows it"
+            }
+            KeyOf::Login { .. } => "holds no `password`, and no bundle ever knows one; put one there",
+        }
+    }
+
+    fn deleted(&self) -> &'static str {
+        match self.key {
+            KeyOf::Device { .. } | KeyOf::AccessKey { .. } => "was deleted, and no published bundle knows its key",
+            KeyOf::Login { .. } => {
+                "was deleted, and no bundle ever knows a password; bring one along with `spec.secretRef`, or create the \
+                 DeviceCredential anew"
+            }
+        }
+    }
+}
+
+fn now(key: Key) -> Raw {
+    Raw::Found(Found::Now(key))
+}
+
+fn ready(wanted: &Wanted, secret: Secret) -> Raw {
+    let secret_name = wanted.secret_name.clone();
+    if let KeyOf::Login { .. } = wanted.key {
+        return match own_password(secret) {
+            Ok(password) => Raw::Password(password, secret_name),
+            Err(why) => now(problem(KeyProblem::Invalid, format!("the Secret `{secret_name}` {why}"))),
+        };
+    }
+    now(Key::Ready { id: None, secret, secret_name })
 }
 
 /// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.
-fn without_secret(wanted: &Wanted, held: Option<Secret>, what: &str) -> Key {
+fn without_secret(wanted: &Wanted, held: Option<Secret>, what: &str) -> Raw {
     match held {
         Some(key) => ready(wanted, key),
         None => missing(wanted, what),
     }
 }
 
-fn missing(wanted: &Wanted, what: &str) -> Key {
-    problem(KeyProblem::Missing, format!("the Secret `{}` {what}", wanted.secret_name))
+fn missing(wanted: &Wanted, what: &str) -> Raw {
+    now(problem(KeyProblem::Missing, format!("the Secret `{}` {what}", wanted.secret_name)))
 }

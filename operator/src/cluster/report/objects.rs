@@ -85,6 +85,7 @@ async fn write_device(
     let ready = condition(device.as_ref(), report.reason, report.message.clone());
     let mut fields = generation(device.as_ref());
     fields.insert("deviceAccessKeyId".to_owned(), json!(report.key_id));
+    fields.insert("username".to_owned(), json!(report.username));
     // A Secret that is lost is remembered: a new key is never made in its place by itself.
     if let Some(name) = &report.secret_name {
         fields.insert("secretName".to_owned(), json!(name));

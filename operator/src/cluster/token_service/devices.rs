@@ -9,6 +9,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
+use mqtt_access_core::credential::device_key_id;
 use mqtt_access_crds::{DeviceCredential, Mechanism, Stored};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -18,7 +19,7 @@ use crate::cluster::cache::{Cached as _, Group, ObjectKey};
 use crate::cluster::controller::Context;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::created;
-use crate::credential::{Owner, generate, generated_data, secret_of};
+use crate::credential::{Content, Owner, content, generate, generated_data};
 use crate::names::{REFRESHED_ANNOTATION, REGISTERED_BY_LABEL, device_secret};
 use crate::service::directory::{ClusterError, DeviceError, DeviceKey, Issuer};
 
@@ -65,7 +66,8 @@ pub(super) async fn refresh(context: &Context, issuer: &Issuer, client_id: &str)
     let api: Api<KubeSecret> = Api::namespaced(context.client.clone(), &issuer.tenant.namespace);
     for _ in 0..ATTEMPTS {
         let key = generate().map_err(ClusterError::from)?;
-        secret.data = Some(generated_data(Owner::Device { client_id }, issuer.index.instance_id(), &key));
+        let owner = Owner::Device { client_id };
+        secret.data = Some(generated_data(owner, issuer.index.instance_id(), &key, Some(&secret)));
         let at = k8s_openapi::jiff::Timestamp::now().as_millisecond().to_string();
         secret.annotations_mut().insert(REFRESHED_ANNOTATION.to_owned(), at);
         secret.metadata.managed_fields = None;
@@ -107,7 +109,7 @@ pub(super) fn client_ids(context: &Context, issuer: &Issuer, prefix: &str) -> Ve
     let group = Group::Tenant(issuer.tenant.clone());
     let mut found = context.world(|world| {
         let devices = world.devices.group(&group).filter_map(|device| device.decoded());
-        let ours = devices.filter(|device| is_ordinary(device)).map(client_id_of);
+        let ours = devices.filter(|device| is_ordinary(device)).filter_map(client_id_of);
         ours.filter(|client_id| client_id.starts_with(prefix)).map(str::to_owned).collect::<Vec<_>>()
     });
     found.sort_unstable();
@@ -120,7 +122,7 @@ fn find(context: &Context, issuer: &Issuer, client_id: &str) -> Option<DeviceCre
     let group = Group::Tenant(issuer.tenant.clone());
     context.world(|world| {
         let devices = world.devices.group(&group).filter_map(|device| device.decoded());
-        let with_it = devices.filter(|device| client_id_of(device) == client_id);
+        let with_it = devices.filter(|device| client_id_of(device) == Some(client_id));
         let present = with_it.filter(|device| device.metadata.deletion_timestamp.is_none());
         present.min_by_key(|device| (created(*device), device.name_any())).cloned()
     })
@@ -150,7 +152,7 @@ async fn create(
         }
         Err(error) => return Err(ClusterError::Api(error).into()),
     };
-    if client_id_of(&made) != client_id {
+    if client_id_of(&made) != Some(client_id) {
         return Err(DeviceError::OutOfReach);
     }
     let groups = context.world(|world| {
@@ -168,8 +170,8 @@ fn name_of(instance_id: &str, client_id: &str) -> String {
     format!("device-{}", text.concat())
 }
 
-fn client_id_of(device: &DeviceCredential) -> &str {
-    &device.spec.client_id
+fn client_id_of(device: &DeviceCredential) -> Option<&str> {
+    device.spec.client_id.as_deref()
 }
 
 fn is_ordinary(device: &DeviceCredential) -> bool {
@@ -188,12 +190,13 @@ fn key_of(context: &Context, issuer: &Issuer, device: &DeviceCredential) -> Opti
     if !is_owned_by(&secret, &device.uid()?) {
         return None;
     }
-    let owner = Owner::Device { client_id: client_id_of(device) };
+    let client_id = client_id_of(device)?;
+    let Content::Held(held) = content(Owner::Device { client_id }, &secret) else { return None };
     let created = device.creation_timestamp().map_or(0, |time| time.0.as_millisecond());
     let refreshed = secret.annotations().get(REFRESHED_ANNOTATION).and_then(|text| text.parse().ok());
     let key = DeviceKey {
-        id: owner.key_id(issuer.index.instance_id()),
-        secret: secret_of(&secret)?,
+        id: device_key_id(issuer.index.instance_id(), client_id),
+        secret: held,
         created,
         updated: refreshed.unwrap_or(created),
     };
