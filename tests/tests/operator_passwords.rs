@@ -8,7 +8,6 @@ use std::time::Instant;
 use mqtt_access_tests::operator_fixture::{
     Cluster, DEVICES, Device, Manifest, SOON, Stored, allow, client_id, device, edited, namespace, tenant,
 };
-use mqtt_access_tests::wait;
 use serde_json::{Value, json};
 
 /// Of `pencil`, as another tool made it.
@@ -190,21 +189,15 @@ async fn a_device_that_changes_its_mechanisms_keeps_its_key_and_password(cluster
     wait_login(cluster, &by_password, "Allow").await;
 }
 
+/// What was derived is forgotten, and derived again to the same bytes.
 async fn a_restart_writes_nothing(cluster: &Cluster) {
-    let mark = cluster.plane.audit_mark().await;
+    let (mark, versions) = (cluster.plane.audit_mark().await, cluster.bundles().await.versions());
     let operator = cluster.operator().await;
     cluster.settle().await;
-    let edit = json!({"metadata": {"labels": {"site": "berlin"}}});
-    cluster.patch(DEVICES, "pw", "alice", &edit).await;
-    let seen = async || {
-        let bundles = cluster.bundles().await;
-        let alice = bundles.tenant("pw", "t")?.bundle.devices.iter().find(|device| device.name == "alice")?;
-        (!alice.labels.is_empty()).then_some(())
-    };
-    wait::until("the label to be in force", SOON, seen).await;
-    cluster.settle().await;
-    let writes = cluster.writes_since(mark).await;
-    let beyond_the_label: Vec<_> = writes.iter().filter(|write| !write.name.starts_with("pw.t")).collect();
-    assert!(beyond_the_label.is_empty(), "{beyond_the_label:#?}");
     assert!(operator.terminate(SOON).await.success());
+    assert_eq!(cluster.bundles().await.versions(), versions);
+    let writes = cluster.writes_since(mark).await;
+    // How many devices a policy selects is counted every half minute, so its status may just be due.
+    let writes: Vec<_> = writes.iter().filter(|write| write.resource != "aclpolicies").collect();
+    assert!(writes.is_empty(), "{writes:#?}");
 }
