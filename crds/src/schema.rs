@@ -9,8 +9,12 @@
 //! - The API server's regexes are RE2, the offline ones Rust's: only syntax that means the same to both is used.
 //!   `\p{Cc}` are the control characters, `\p{Cc}` and `\p{Z}` together hold all white space.
 
+mod device;
+
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
+
+pub(crate) use device::{device_rules, device_spec_rules, immutable_client_id_prefix, login_name, mechanisms};
 
 /// Longest topic filter or template, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 1024;
@@ -136,19 +140,6 @@ pub(crate) fn immutable_client_id(_: &mut SchemaGenerator) -> Schema {
     schema(client_id(vec![immutable(
         "clientId is immutable: the device key is derived from it; create another DeviceCredential for another client ID",
     )]))
-}
-
-pub(crate) fn immutable_client_id_prefix(_: &mut SchemaGenerator) -> Schema {
-    schema(client_id(vec![immutable(
-        "clientIdPrefix is immutable: create another DeviceCredential for other client IDs",
-    )]))
-}
-
-pub(crate) fn login_name(_: &mut SchemaGenerator) -> Schema {
-    schema(client_id(vec![
-        rule("!self.contains(':')", "a login name must not contain `:`: brokers and tools split names there"),
-        rule("!self.startsWith('$')", "a login name must not begin with `$`: such topics are the broker's own"),
-    ]))
 }
 
 pub(crate) fn client_id_prefixes(_: &mut SchemaGenerator) -> Schema {
@@ -381,54 +372,5 @@ pub(crate) fn tenant_rules() -> [(&'static str, &'static str); 1] {
     [(
         "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
         "the name of an MqttTenant is a DNS label: at most 63 lower-case letters, digits and `-`, no dots",
-    )]
-}
-
-pub(crate) fn mechanisms(_: &mut SchemaGenerator) -> Schema {
-    let alone = rule(
-        "!self.exists(mechanism, mechanism == 'Hmac') || self.size() == 1",
-        "`Hmac` stands alone: its key is no password; use `[Hmac]`, or `Scram` and `Password` without it",
-    );
-    json_schema!({
-        "type": "array",
-        "items": { "type": "string", "enum": ["Hmac", "Scram", "Password"] },
-        "minItems": 1,
-        "maxItems": 2,
-        "x-kubernetes-list-type": "set",
-        "x-kubernetes-validations": [alone],
-    })
-}
-
-/// Rules over the spec of a `DeviceCredential`.
-pub(crate) fn device_spec_rules() -> Value {
-    json!([
-        rule(
-            "has(self.clientId) != has(self.clientIdPrefix)",
-            "set either `clientId`, for a device, or `clientIdPrefix`, for people and services",
-        ),
-        rule(
-            "has(self.clientId) == has(oldSelf.clientId)",
-            "`clientId` and `clientIdPrefix` cannot take each other's place: create another DeviceCredential",
-        ),
-        rule(
-            "!has(self.clientIdPrefix) || has(self.username)",
-            "`clientIdPrefix` needs `username`: without a client ID there is no default for the login name",
-        ),
-        rule(
-            "!has(self.clientIdPrefix) || !self.mechanisms.exists(mechanism, mechanism == 'Hmac')",
-            "`clientIdPrefix` excludes `Hmac`, which signs one client ID: set `mechanisms` to `[Password]`, `[Scram]` or both",
-        ),
-        rule(
-            "!has(self.username) || !self.mechanisms.exists(mechanism, mechanism == 'Hmac')",
-            "`username` is the login name of `Scram` and `Password`: remove it, or set `mechanisms` to these",
-        ),
-    ])
-}
-
-/// Rules over a whole `DeviceCredential`.
-pub(crate) fn device_rules() -> [(&'static str, &'static str); 1] {
-    [(
-        "self.metadata.name.size() <= 248",
-        "the name of a DeviceCredential has at most 248 characters, because its Secret is named `<name>-mqtt`",
     )]
 }

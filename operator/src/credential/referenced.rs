@@ -23,12 +23,12 @@ pub(crate) fn read_key(name: &str, secret: &KubeSecret) -> Key {
     });
     match read {
         Ok((id, secret)) => Key::Ready { id, secret, secret_name: name.to_owned() },
-        Err(why) => invalid(name, why),
+        Err(why) => problem(KeyProblem::Invalid, invalid(name, why)),
     }
 }
 
-/// The password of a Secret that a resource refers to; the error is a [`Key::Problem`].
-pub(crate) fn read_password(name: &str, secret: &KubeSecret, scram: bool) -> Result<Password, Key> {
+/// The password of a Secret that a resource refers to; the error says why it is [`KeyProblem::Invalid`].
+pub(crate) fn read_password(name: &str, secret: &KubeSecret, scram: bool) -> Result<Password, String> {
     admit(secret).map_err(|why| invalid(name, why))?;
     let entry = |entry: &str| secret.data.as_ref()?.get(entry).filter(|bytes| !bytes.0.is_empty());
     match (entry(data::PASSWORD), entry(data::PASSWORD_HASH)) {
@@ -78,8 +78,8 @@ pub(super) fn check_text(plain: &Secret) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn invalid(name: &str, why: &str) -> Key {
-    problem(KeyProblem::Invalid, format!("the Secret `{name}` {why}"))
+fn invalid(name: &str, why: &str) -> String {
+    format!("the Secret `{name}` {why}")
 }
 
 fn secret_of(secret: &KubeSecret) -> Option<Secret> {
@@ -107,10 +107,7 @@ mod tests {
         let data = entries.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
         let mut secret = KubeSecret { data: Some(data.collect()), ..KubeSecret::default() };
         secret.metadata.labels = Some([(CREDENTIAL_LABEL.to_owned(), "true".to_owned())].into());
-        read_password("s", &secret, scram).map_err(|key| match key {
-            Key::Problem { reason: KeyProblem::Invalid, message } => message,
-            other => panic!("{other:?}"),
-        })
+        read_password("s", &secret, scram)
     }
 
     #[test]

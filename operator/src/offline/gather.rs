@@ -129,7 +129,9 @@ fn devices<'o>(
     instance_id: &str,
     ticket_key: &Secret,
 ) -> Result<Devices, GatherError> {
-    let (mut found, mut jobs): (Vec<(&DeviceCredential, Result<Key, String>)>, Vec<Job>) = (Vec::new(), Vec::new());
+    // A key, or the Secret whose password is derived from.
+    let mut found: Vec<(&DeviceCredential, Result<Key, String>)> = Vec::new();
+    let mut jobs = Vec::new();
     for device in devices {
         let key = match Identity::of(&device.spec) {
             Err(why) => Ok(problem(KeyProblem::Invalid, why.to_owned())),

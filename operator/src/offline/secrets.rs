@@ -132,7 +132,7 @@ impl Secrets {
         match (owner, reference) {
             (Owner::Login { .. }, Some(_)) => Ok(match read_password(name, &secret, scram) {
                 Ok(password) => Found::Password(password, name.to_owned()),
-                Err(why) => Found::Key(why),
+                Err(why) => Found::Key(problem(KeyProblem::Invalid, why)),
             }),
             (Owner::Login { .. }, None) => self.own_login(wanted, &secret),
             (Owner::Device { .. } | Owner::AccessKey { .. }, _) => Ok(Found::Key(read_key(name, &secret))),

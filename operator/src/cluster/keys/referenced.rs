@@ -21,7 +21,7 @@ pub(in crate::cluster) enum Seen {
     /// Nothing of use for a login, with SCRAM or without.
     Refused {
         scram: bool,
-        why: Key,
+        why: String,
     },
 }
 
@@ -40,7 +40,7 @@ impl Finder<'_> {
         let with_scram = of.recipe.scram().is_some();
         match self.seen(name) {
             Some(Seen::Hash(hash)) if !with_scram => return Ok(Raw::Password(Password::Hashed(hash), name.to_owned())),
-            Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(now(why)),
+            Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(invalid(why)),
             Some(Seen::Password(fingerprint)) => {
                 if let Some(login) = self.known(of, &fingerprint) {
                     return Ok(now(login.into_key(name)));
@@ -61,7 +61,7 @@ impl Finder<'_> {
         seen.into_iter().for_each(|seen| self.note(name, &secret, seen));
         Ok(match read {
             Ok(password) => Raw::Password(password, name.to_owned()),
-            Err(why) => now(why),
+            Err(why) => invalid(why),
         })
     }
 
@@ -94,6 +94,10 @@ impl Finder<'_> {
 
 fn now(key: Key) -> Raw {
     Raw::Found(Found::Now(key))
+}
+
+fn invalid(why: String) -> Raw {
+    now(problem(KeyProblem::Invalid, why))
 }
 
 fn absent(name: &str) -> Key {
