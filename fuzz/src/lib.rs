@@ -1,9 +1,13 @@
 //! The targets of `tests/tests/fuzz`, where `cargo test` runs them too.
 
-#[path = "../../tests/tests/fuzz/targets.rs"]
-pub mod targets;
+#[path = "../../tests/tests/fuzz"]
+mod shared {
+    pub mod targets;
+}
 #[path = "../../tests/src/two_tenants.rs"]
 pub mod two_tenants;
+
+pub use shared::targets;
 
 /// Makes a libFuzzer target of one of [`targets::ALL`]. Now and then its mutator begins again with one of the seeds, which
 /// therefore need no files.

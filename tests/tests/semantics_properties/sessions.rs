@@ -121,8 +121,7 @@ fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secre
     let (prefix, scram, password) = match proof {
         Proof::Signature | Proof::Tokens(_) => return None,
         Proof::Device => (false, None, None),
-        Proof::Password { prefix } => (*prefix, Some(record()), Some(fast())),
-        Proof::Scram { prefix } => (*prefix, Some(record()), Some(fast())),
+        Proof::Password { prefix } | Proof::Scram { prefix } => (*prefix, Some(record()), Some(fast())),
     };
     let name = String::from("name");
     Some(Device {

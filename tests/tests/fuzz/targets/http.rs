@@ -146,7 +146,7 @@ fn unescaped(value: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
     let (client, user) = (escaped(CLIENT_ID), escaped(USERNAME));
     let (secret, ticket) = (escaped(&PASSWORD), escaped(&TICKET));
     let form = |path: u8, how: u8, body: String| [&[path, how], body.as_bytes()].concat();

