@@ -20,8 +20,8 @@ pub(crate) struct Audiences {
     known: HashMap<Vec<Subject>, AudienceId>,
     gates: HashMap<Gate, Vec<AudienceId>>,
     open: Vec<AudienceId>,
-    /// Audiences of Deny rules whose gate is a client ID, or what is derived from it: a client that only chose its client
-    /// ID may belong to any of them.
+    /// Audiences of Deny rules that ask for the client ID, or for what is derived from it: a client that only chose its
+    /// client ID may belong to any of them.
     uncertain: BTreeSet<AudienceId>,
 }
 
@@ -38,8 +38,7 @@ impl Audiences {
     pub(crate) fn intern(&mut self, subjects: &[Subject], effect: Effect) -> AudienceId {
         let subjects: Vec<Subject> = subjects.iter().filter_map(|subject| well_formed(subject, effect)).collect();
         let id = self.known.get(&subjects).copied().unwrap_or_else(|| self.add(&subjects));
-        let mut gates = subjects.iter().filter_map(gates).flatten();
-        if effect == Effect::Deny && gates.any(|gate| gate.hangs_on_client_id()) {
+        if effect == Effect::Deny && subjects.iter().any(hangs_on_client_id) {
             self.uncertain.insert(id);
         }
         id
@@ -93,14 +92,10 @@ impl Audiences {
     }
 }
 
-impl Gate {
-    fn hangs_on_client_id(&self) -> bool {
-        match self {
-            Self::ClientId(_) => true,
-            Self::Attribute(name, _) => is_from_client_id(name),
-            Self::Label(..) | Self::AccessKey(_) => false,
-        }
-    }
+/// Whether a subject asks for the client ID, or for what is derived from it.
+fn hangs_on_client_id(subject: &Subject) -> bool {
+    let asks = |attributes: &Map| attributes.keys().any(|name| is_from_client_id(name));
+    subject.client_ids.is_some() || subject.attributes.as_ref().is_some_and(asks)
 }
 
 /// `everyone` together with anything else is malformed: it is everyone for a Deny, and nobody for an Allow.
