@@ -3,6 +3,7 @@
 //! A [`BrokerIndex`] is an immutable snapshot of all tenants of one broker. Login checks the proof once and seals a
 //! ticket; authorization opens the ticket and judges everything that may have changed since, then asks the rules.
 
+mod key;
 mod login;
 mod tenant;
 

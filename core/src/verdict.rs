@@ -248,6 +248,9 @@ reasons! {
     TicketExpired,
     /// The ticket was issued to another client ID.
     TicketForeign,
+    /// Another login with the same username and client ID, which its proof does not fix, may not do this; and its session
+    /// may still be open.
+    SessionContested,
     /// The key has been replaced since the login.
     KeyReplaced,
     /// Nothing has been loaded yet.

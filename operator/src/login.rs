@@ -236,23 +236,4 @@ mod tests {
         assert_eq!(derived.get("d", &recipe("dev1", true, true), &fingerprint), None);
         assert!(!format!("{derived:?} {fingerprint:?}").contains("pencil"));
     }
-
-    /// `cargo test --release -p mqtt-access-operator -- --ignored --nocapture derivations`
-    #[test]
-    #[ignore = "prints figures"]
-    #[expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "prints figures")]
-    fn derivations_a_second() {
-        let kinds = [("SCRAM, generated", true, false, 4000), ("Password, chosen", false, true, 100)];
-        for (what, scram, chosen, count) in kinds {
-            let jobs = (0..count).map(|number| {
-                let secret = Secret::from(format!("password {number}").as_str());
-                let password = if chosen { Password::Chosen(secret) } else { Password::Generated(secret) };
-                job(&number.to_string(), recipe(&number.to_string(), scram, true), &password)
-            });
-            let (mut derived, jobs, start) = (Derived::default(), jobs.collect(), Instant::now());
-            assert_eq!(derived.derive_all(jobs).unwrap().len(), count);
-            let rate = count as f64 / start.elapsed().as_secs_f64();
-            println!("{what}: {rate:.0} devices a second on {} processors", processors());
-        }
-    }
 }

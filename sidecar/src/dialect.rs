@@ -66,6 +66,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) credentials: Credentials<'a>,
     /// Where the client is, as far as the broker tells.
     pub(crate) peer: Option<Peer>,
+    /// The virtual host, for brokers that have them.
+    pub(crate) vhost: &'a str,
 }
 
 /// A question with its answer.

@@ -133,7 +133,7 @@ impl Failures {
     }
 
     fn attempt(&self, attempt: &Attempt<'_>) -> u64 {
-        let Attempt { credentials: Credentials { username, password, client_id }, peer } = attempt;
+        let Attempt { credentials: Credentials { username, password, client_id }, peer, vhost: _ } = attempt;
         self.digests.hash_one((username, password, client_id, peer))
     }
 

@@ -16,6 +16,7 @@ mod end_to_end {
     pub(crate) mod leaks;
     pub(crate) mod logins;
     pub(crate) mod outage;
+    pub(crate) mod passwords;
     pub(crate) mod rights;
     pub(crate) mod start;
     pub(crate) mod tokens;
@@ -23,7 +24,7 @@ mod end_to_end {
 }
 
 use end_to_end::{
-    bad_bundles, edits, emqx, endings, fleet, flows, leaks, logins, outage, rights, start, tokens, topics,
+    bad_bundles, edits, emqx, endings, fleet, flows, leaks, logins, outage, passwords, rights, start, tokens, topics,
 };
 use mqtt_access_tests::first_light::FirstLight;
 
@@ -38,6 +39,8 @@ async fn the_broker_obeys_what_was_applied() {
     tokens::a_token_grants_some_of_its_key_s_rights(&mut light, &cast).await;
     tokens::tokens_that_the_broker_refuses(&mut light, &cast).await;
     tokens::a_revoked_token_ends_its_session(&mut light, &cast).await;
+    passwords::people_and_sensors_log_in_with_a_password(&mut light).await;
+    passwords::a_user_moves_over_with_a_bcrypt_hash(&mut light).await;
     topics::what_is_refused(&mut light, &cast).await;
     topics::a_denial_inside_a_granted_wildcard(&mut light, &cast).await;
     topics::dots_and_stars(&mut light, &cast).await;

@@ -13,7 +13,7 @@ use super::{BrokerIndex, TenantIndex};
 use crate::bundle::UnixSeconds;
 use crate::client::{Map, Mode, TICKET_ATTRIBUTE};
 use crate::credential::{self, ModeUsername};
-use crate::index::tenant::Key;
+use crate::index::key::Key;
 use crate::ticket::{Ticket, generation};
 use crate::token::Token;
 use crate::verdict::Reason;
@@ -65,6 +65,7 @@ pub struct Login {
     ticket: String,
     attributes: Map,
     expires_at: Option<UnixSeconds>,
+    proves_client_id: bool,
 }
 
 impl std::fmt::Debug for Login {
@@ -84,6 +85,13 @@ impl Login {
     #[must_use]
     pub fn attributes(&self) -> &Map {
         &self.attributes
+    }
+
+    /// Whether the proof fixes the client ID. Where it does not, somebody else may log in with the same username and client
+    /// ID and have other rights: with other tokens of the same access key.
+    #[must_use]
+    pub fn proves_client_id(&self) -> bool {
+        self.proves_client_id
     }
 
     /// When the broker should end the session; never when absent.
@@ -159,9 +167,10 @@ impl Proven<'_, '_> {
             tokens,
         };
         let sealed = ticket.seal(ticket_key).ok_or(Reason::InternalError)?;
-        let mut attributes = tenant.client(key, &ticket, None).attributes();
+        let client = tenant.client(key, &ticket, None);
+        let (mut attributes, proves_client_id) = (client.attributes(), client.client_id_proven);
         attributes.insert(TICKET_ATTRIBUTE.to_owned(), sealed.clone());
-        Ok(Login { ticket: sealed, attributes, expires_at })
+        Ok(Login { ticket: sealed, attributes, expires_at, proves_client_id })
     }
 }
 

@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Session;
+use super::key::{Key, may_connect, proves_client_id, usual_mode};
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Bundle, Device, KeyUse, LoginName, Tenant, UnixSeconds};
+use crate::bundle::{AccessKey, Bundle, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::Action;
 use crate::rules::{Rules, known_principal};
-use crate::scram;
-use crate::secret::Secret;
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
-use crate::token::Token;
+use crate::token::{MAX_LIFETIME, Token};
 use crate::topic::Filter;
 use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
 
@@ -41,54 +40,6 @@ pub struct TenantIndex {
 struct Entry {
     device: Device,
     audiences: Arc<[AudienceId]>,
-}
-
-/// The key that a client proved, or wants to prove, to have.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Key<'i> {
-    Access(&'i AccessKey),
-    Device(&'i Device, &'i [AudienceId]),
-}
-
-impl<'i> Key<'i> {
-    pub(super) fn secret(self) -> Option<&'i Secret> {
-        let secret = match self {
-            Self::Access(key) => key.secret.as_ref(),
-            Self::Device(device, _) => device.secret.as_ref(),
-        };
-        secret.filter(|secret| !secret.expose().is_empty())
-    }
-
-    /// What marks a login of a mode: it differs for every secret. `None` where there is nothing to log in with.
-    pub(super) fn mark(self, mode: Mode) -> Option<&'i [u8]> {
-        match mode {
-            Mode::Signature | Mode::DeviceCredential | Mode::Token => self.secret().map(Secret::expose),
-            Mode::Scram => self.scram().map(|keys| keys.stored_key.expose()),
-            Mode::Password => self.verifier().map(Verifier::mark),
-        }
-    }
-
-    pub(super) fn scram(self) -> Option<&'i scram::Keys> {
-        self.login()?.scram.as_ref()
-    }
-
-    pub(super) fn verifier(self) -> Option<&'i Verifier> {
-        self.login()?.password.as_ref()
-    }
-
-    fn login(self) -> Option<&'i LoginName> {
-        match self {
-            Self::Access(_) => None,
-            Self::Device(device, _) => device.login.as_ref(),
-        }
-    }
-
-    pub(super) fn expires_at(self) -> Option<UnixSeconds> {
-        match self {
-            Self::Access(_) => None,
-            Self::Device(device, _) => device.expires_at,
-        }
-    }
 }
 
 impl TenantIndex {
@@ -239,8 +190,13 @@ impl TenantIndex {
     }
 
     /// What may change about tokens after they were issued, and whom they are for.
-    pub(super) fn check_tokens(&self, tokens: &[Token], client_id: &str) -> Result<(), Reason> {
+    pub(super) fn check_tokens(&self, tokens: &[Token], client_id: &str, now: UnixSeconds) -> Result<(), Reason> {
         tokens.iter().try_for_each(|token| {
+            // The tenant may have shortened the lifetime of tokens since.
+            let longest = self.tenant.token_max_ttl.unwrap_or(MAX_LIFETIME);
+            if token.issued_at.saturating_add(longest) <= now {
+                return Err(Reason::TokenExpired);
+            }
             if self.tenant.token_revocations.revoke(&token.id, token.issued_at) {
                 return Err(Reason::TokenRevoked);
             }
@@ -320,7 +276,7 @@ impl TenantIndex {
         if generation(&self.tenant.ticket_key, mark) != ticket.generation {
             return Err(Reason::KeyReplaced);
         }
-        self.check_tokens(&ticket.tokens, client_id)?;
+        self.check_tokens(&ticket.tokens, client_id, now)?;
         Ok(key)
     }
 
@@ -398,24 +354,6 @@ fn is_bound(tokens: &[Token]) -> bool {
     !tokens.is_empty() && tokens.iter().all(|token| token.client_id.is_some())
 }
 
-/// Whether the proof fixes the client ID: a MAC covers it, a credential has just one, tokens are bound to it.
-fn proves_client_id(key: Key<'_>, mode: Mode, bound: bool) -> bool {
-    match (key, mode) {
-        (Key::Device(device, _), _) => device.client_id.one().is_some(),
-        (Key::Access(_), Mode::Signature) => true,
-        (Key::Access(_), _) => bound,
-    }
-}
-
-/// The mode whose audiences are found in advance.
-fn usual_mode(device: &Device) -> Mode {
-    match &device.login {
-        None => Mode::DeviceCredential,
-        Some(login) if login.password.is_some() => Mode::Password,
-        Some(_) => Mode::Scram,
-    }
-}
-
 /// The username, where the mechanism verified it: a SCRAM client chooses the one it connects with freely.
 fn verified_username(ticket: &Ticket) -> Option<String> {
     let Ticket { mode, key_id, instance_id, .. } = ticket;
@@ -426,9 +364,4 @@ fn verified_username(ticket: &Ticket) -> Option<String> {
         Mode::Password => Some(key_id.clone()),
         Mode::Scram => None,
     }
-}
-
-/// A key that may only issue tokens still lets those in that were issued with it.
-fn may_connect(key: &AccessKey, mode: Mode) -> bool {
-    key.uses.contains(&KeyUse::Connect) || (mode == Mode::Token && key.uses.contains(&KeyUse::IssueTokens))
 }

@@ -71,7 +71,7 @@ pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Malformed> {
     let client_id = fields.required("clientid")?;
     let username = fields.required("username")?;
     let password = fields.bytes("password")?.ok_or(Malformed)?;
-    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer })
+    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer, vhost: "" })
 }
 
 fn authorize<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {

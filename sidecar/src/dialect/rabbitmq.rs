@@ -3,17 +3,19 @@
 //! An allowed login is `allow` and nothing else, though tags could follow: RabbitMQ would make an atom of each, which its
 //! VM never frees. RabbitMQ tells no peer address at a login, so failed ones are limited by identity only.
 //!
-//! RabbitMQ brings no ticket back. A login puts it into the login table under (username, client ID), and every other
-//! question is judged by the ticket found there, as it stands now; without an entry there is no allow.
+//! RabbitMQ brings no ticket back. A login puts it into the login table under (virtual host, username, client ID), and every
+//! other question is judged by the ticket found there, as it stands now; without an entry there is no allow.
 //!
 //! **Why a shared username gives nobody more than its own.** All clients of one access key have one username. RabbitMQ
 //! 3.10 tells the client ID with every question (`client_id`; in `/topic` `variable_map.client_id`), it is the one that
 //! `/user` was asked about on the same connection, and the ticket found under it says the same, or it is refused. Were a
 //! question without one answered by the username alone, a client would get the rights of all: such a question is denied.
-//! Another connection with the same pair has given the same proof, since the password is a MAC over the client ID.
+//! Another connection with the same pair has given the same proof, since the password is a MAC over the client ID. Tokens
+//! that are not bound to a client ID are the exception: RabbitMQ lets one connection have a client ID, but ends the older
+//! one only after it has let the newer one in, so for three seconds only what both may do is allowed (`SessionContested`).
 //! `/resource` knows only what an MQTT client needs: the exchange `amq.topic`, where `/topic` decides, and the queues
-//! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only a second
-//! place with the same topics: policies are the same in all of them.
+//! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
+//! place with the same topics: policies are the same in all of them, and a login counts in its own.
 //!
 //! **Topics** arrive as routing keys, with `/` written as `.` and `+` as `*`. They are translated back; what was a `.` or
 //! a `*` in the topic itself cannot be told, which the index allows for (`Notation::Dotted`) and why client IDs
@@ -29,7 +31,7 @@ use mqtt_access_core::verdict::{Notation, Reason, Request, Target, Verdict};
 
 use super::{About, Attempt, Judgement, Outcome, Reply, View};
 use crate::fields::{Fields, Malformed};
-use crate::login_table::LoginKey;
+use crate::login_table::{Accepted, DEFAULT_VHOST, LoginKey};
 
 const EXCHANGE: &str = "amq.topic";
 /// QoS 0 and QoS 1 subscriptions of one client have a queue each.
@@ -50,7 +52,7 @@ pub(super) fn write(outcome: &Outcome<'_>) -> Reply {
 }
 
 pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Reason> {
-    fields.text("vhost")?;
+    let vhost = vhost_of(fields)?;
     let username = fields.required("username")?;
     let password = fields.bytes("password")?.ok_or(Malformed)?;
     // An AMQP client has none.
@@ -58,18 +60,27 @@ pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Reason> {
     if client_id.contains(['.', '*']) {
         return Err(Reason::ClientIdAmbiguous);
     }
-    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer: None })
+    Ok(Attempt { credentials: Credentials { username, password, client_id }, peer: None, vhost })
 }
 
 pub(super) fn remember(attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
-    let Credentials { username, password: _, client_id } = attempt.credentials;
-    view.logins.enter(key(username, client_id, view), login.ticket(), login.expires_at(), view.now);
+    let Attempt { credentials: Credentials { username, password: _, client_id }, peer: _, vhost } = *attempt;
+    let (ticket, expires_at, proves_client_id) = (login.ticket(), login.expires_at(), login.proves_client_id());
+    view.logins.enter(
+        key(vhost, username, client_id, view),
+        Accepted { ticket, expires_at, proves_client_id },
+        view.now,
+    );
 }
 
 /// Where a login stands in the login table.
-fn key(username: &str, client_id: &str, view: View<'_>) -> LoginKey {
+fn key(vhost: &str, username: &str, client_id: &str, view: View<'_>) -> LoginKey {
     let tenant = view.index.tenant_of_client(client_id).map(TenantIndex::instance_id);
-    LoginKey::new(tenant.unwrap_or_default(), username, client_id)
+    LoginKey::new(tenant.unwrap_or_default(), vhost, username, client_id)
+}
+
+fn vhost_of(fields: &Fields) -> Result<&str, Malformed> {
+    Ok(fields.text("vhost")?.unwrap_or(DEFAULT_VHOST))
 }
 
 fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -126,11 +137,17 @@ fn recognize<'a>(
     fields: &Fields,
     client_id: &str,
     view: View<'a>,
-    ask: impl FnOnce(&'a BrokerIndex, Session<'_>, i64) -> Judged<'a>,
+    ask: impl Fn(&'a BrokerIndex, Session<'_>, i64) -> Judged<'a>,
 ) -> Result<Judged<'a>, Malformed> {
-    let key = key(fields.required("username")?, client_id, view);
-    let ticket = view.logins.ticket(&key, view.now).unwrap_or_default();
-    Ok(ask(view.index, Session { ticket: &ticket, client_id }, view.now))
+    let key = key(vhost_of(fields)?, fields.required("username")?, client_id, view);
+    let tickets = view.logins.tickets(&key, view.now);
+    let ask = |ticket: &str| ask(view.index, Session { ticket, client_id }, view.now);
+    let (own, others) = tickets.split_first().map_or(("", &[][..]), |(own, others)| (&**own, others));
+    let mut judged = ask(own);
+    if judged.verdict.is_allow() && !others.iter().all(|ticket| ask(ticket).verdict.is_allow()) {
+        judged.verdict = Verdict::deny(Reason::SessionContested);
+    }
+    Ok(judged)
 }
 
 fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: &Judged<'a>) -> Judgement<'a> {

@@ -4,7 +4,7 @@ const NOW: UnixSeconds = 1_000_000;
 
 fn attempt<'a>(username: &'a str, password: &'a str, peer: Option<&str>) -> Attempt<'a> {
     let credentials = Credentials { username, password: password.as_bytes(), client_id: "c" };
-    Attempt { credentials, peer: peer.and_then(Peer::of) }
+    Attempt { credentials, peer: peer.and_then(Peer::of), vhost: "" }
 }
 
 /// How many of so many different wrong passwords, one after the other, were not too many.

@@ -12,7 +12,7 @@ use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::credential::ModeUsername;
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, LoginKey};
+use super::{DEFAULT_VHOST, Entry, LoginKey};
 use crate::log_error::Chain;
 use crate::metrics::Metrics;
 use crate::state;
@@ -28,6 +28,9 @@ pub(super) struct Record {
     /// Absent in lines that were written when every username named its tenant.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     tenant: Option<Box<str>>,
+    /// Absent where it is the broker's default.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    vhost: Option<Box<str>>,
     #[serde(rename = "c")]
     client_id: Box<str>,
     #[serde(rename = "t")]
@@ -52,17 +55,20 @@ pub(super) struct Journal {
 
 impl Record {
     pub(super) fn of(key: &LoginKey, entry: &Entry) -> Self {
-        let LoginKey { tenant, username, client_id } = key.clone();
-        let Entry { ticket, expires_at, seen, noted: _ } = entry;
-        let tenant = Some(tenant);
-        Self { username, tenant, client_id, ticket: (**ticket).into(), expires_at: *expires_at, seen: *seen }
+        let LoginKey { tenant, vhost, username, client_id } = key.clone();
+        // After a restart the broker has long ended what was contested.
+        let Entry { ticket, contested_by: _, expires_at, seen, noted: _ } = entry;
+        let (tenant, vhost) = (Some(tenant), Some(vhost).filter(|vhost| **vhost != *DEFAULT_VHOST));
+        Self { username, tenant, vhost, client_id, ticket: (**ticket).into(), expires_at: *expires_at, seen: *seen }
     }
 
     pub(super) fn into_entry(self) -> (LoginKey, Entry) {
-        let Self { username, tenant, client_id, ticket, expires_at, seen } = self;
+        let Self { username, tenant, vhost, client_id, ticket, expires_at, seen } = self;
         let named = || ModeUsername::parse(&username).map(|named| named.instance_id).unwrap_or_default().into();
         let tenant = tenant.unwrap_or_else(named);
-        (LoginKey { tenant, username, client_id }, Entry { ticket: ticket.into(), expires_at, seen, noted: seen })
+        let vhost = vhost.unwrap_or_else(|| DEFAULT_VHOST.into());
+        let entry = Entry { ticket: ticket.into(), contested_by: Vec::new(), expires_at, seen, noted: seen };
+        (LoginKey { tenant, vhost, username, client_id }, entry)
     }
 
     fn line(&self) -> Vec<u8> {

@@ -166,6 +166,7 @@ async fn an_entry_ends_with_its_credential_and_a_wrong_password_ends_nobody_s() 
     assert_eq!(login(&server, id, username, "wrong").await.body, "deny");
     assert_eq!(vhost(&server, id, username).await.body, "allow");
     server.now.store(BRIEF, Relaxed);
+    assert_eq!(said(&vhost(&server, id, username).await), (200, "deny", "TicketExpired"));
     assert_eq!(said(&vhost(&server, id, username).await), (200, "deny", "TicketMissing"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
 use mqtt_access_core::token::{Act, Claims};
 use serde_json::json;
 
@@ -14,6 +15,20 @@ const TOK: &str = "GID_acme@@@tok";
 
 fn bound(act: Act, resource: &str, seconds: i64) -> Claims {
     Claims { sub: Some(TOK.to_owned()), exp: START + seconds, ..claims(act, &[resource]) }
+}
+
+/// Whoever has the access key may read this.
+fn reading(topic: &str) -> Policy {
+    let rule = Rule {
+        index: 0,
+        effect: Effect::Allow,
+        actions: [Action::Subscribe].into(),
+        topics: Topics::Listed(vec![topic.to_owned()]),
+        qos: None,
+        retain: None,
+    };
+    let backend = Subject { access_keys: Some(vec!["backend".to_owned()]), ..Subject::default() };
+    Policy { name: "reading".to_owned(), subjects: vec![backend], rules: vec![rule] }
 }
 
 async fn emqx(server: &Server, password: &str) -> Reply {
@@ -109,7 +124,37 @@ async fn rabbitmq_s_sessions_keep_their_grants_over_a_restart() {
     assert_eq!(vhost(&second).await.body, "allow");
     second.now.store(START + 1800, Relaxed);
     let reply = vhost(&second).await;
-    assert_eq!((reply.body.as_str(), reply.cause()), ("deny", "TicketMissing"), "with the earliest token");
+    assert_eq!((reply.body.as_str(), reply.cause()), ("deny", "TicketExpired; code=2"), "with the earliest token");
+    assert_eq!(vhost(&second).await.cause(), "TicketMissing");
+}
+
+#[tokio::test]
+async fn of_two_sessions_with_one_client_id_neither_gets_the_other_s_rights() {
+    let server = Server::with_modes().await;
+    let mut bundle = modes::bundle();
+    bundle.policies.push(reading("acme/#"));
+    server.serve(&bundle, 12);
+    let of_anybody = |act, resource: &str| Claims { exp: START + 3600, ..claims(act, &[resource]) };
+    let (weak, strong) = (tokens(&[of_anybody(Act::R, "acme/news/#")]), tokens(&[of_anybody(Act::RW, "acme/#")]));
+    let verdicts = async || {
+        let asked = [("read", "acme.news.x"), ("read", "acme.orders.x")];
+        let [news, orders] = asked.map(|(permission, key)| topic(&server, permission, key));
+        (news.await.cause().to_owned(), orders.await.cause().to_owned())
+    };
+    let told = |news: &str, orders: &str| (news.to_owned(), orders.to_owned());
+    let rule = "shop/reading rules[0]";
+    assert_eq!(user(&server, &weak).await.body, "allow");
+    assert_eq!(verdicts().await, told(rule, "NotGrantedByToken; code=4"));
+    // Until the broker has ended the first session, a request may be of either.
+    assert_eq!(user(&server, &strong).await.body, "allow");
+    assert_eq!(verdicts().await, told(rule, "SessionContested"));
+    server.now.fetch_add(4, Relaxed);
+    assert_eq!(verdicts().await, told(rule, rule));
+    // The same tokens again are the same client's.
+    assert_eq!(user(&server, &strong).await.body, "allow");
+    assert_eq!(verdicts().await, told(rule, rule));
+    assert_eq!(user(&server, &weak).await.body, "allow");
+    assert_eq!(verdicts().await, told(rule, "NotGrantedByToken; code=4"));
 }
 
 #[tokio::test]

@@ -83,7 +83,8 @@ pub(crate) async fn a_deleted_index_ends_access(light: &mut FirstLight, cast: &C
     light.kubectl(&["delete", "secret", "-n", BUNDLES, INDEX]).await;
     wait::until("the sidecar to forget acme", LIMIT, async || (light.metric("bundles").await == "1").then_some(()))
         .await;
-    light.is_cut_off(open, Publish, "acme/dev1/b", "UnknownInstance").await;
+    // Logins stand under the tenant that owns the client ID, and now nobody does.
+    light.is_cut_off(open, Publish, "acme/dev1/b", "TicketMissing").await;
     light.stays_out("a device without a bundle", &dev1, "UnknownInstance").await;
     light.may(&cast.meter1.login(), Publish, "globex/GID_globex@@@meter1/up").await;
     light.start_operator();

@@ -76,6 +76,8 @@ const ROWS: &[Row] = &[
     ("older tokens revoked", |a| a.acme.tenant.token_revocations.issued_before = Some(NOW), nobody, Reason::TokenRevoked),
     ("an hour passes", |a| a.now += 3600, tokens, Reason::TicketExpired),
     ("almost an hour passes", |a| a.now += 3599, nobody, Reason::TicketExpired),
+    ("the lifetime of tokens cut to what has passed", |a| { a.acme.tenant.token_max_ttl = Some(100); a.now += 100; }, tokens, Reason::TokenExpired),
+    ("the lifetime of tokens cut to a little more", |a| { a.acme.tenant.token_max_ttl = Some(100); a.now += 99; }, nobody, Reason::TokenExpired),
     ("the clock falls back by a year", |a| a.now -= 365 * 86_400, nobody, Reason::TicketExpired),
     ("the clock falls back before all time", |a| a.now = i64::MIN, nobody, Reason::TicketExpired),
     ("the end of time", |a| a.now = i64::MAX, tokens, Reason::TicketExpired),

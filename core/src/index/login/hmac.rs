@@ -6,7 +6,7 @@ use super::{Credentials, Login, Proven, usable};
 use crate::bundle::UnixSeconds;
 use crate::credential::{self, MacAlgorithm, ModeUsername};
 use crate::index::TenantIndex;
-use crate::index::tenant::Key;
+use crate::index::key::Key;
 use crate::secret::Secret;
 use crate::verdict::Reason;
 

@@ -10,7 +10,7 @@ use super::{Credentials, LoginStep, LoginVerdict, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
-use crate::index::tenant::Key;
+use crate::index::key::Key;
 use crate::index::{BrokerIndex, TenantIndex};
 use crate::password::{self, Asked, ComparisonId, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;

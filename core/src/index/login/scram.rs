@@ -2,12 +2,16 @@
 //!
 //! It is given keys for every name, so that names cannot be probed: whoever may not log in gets a decoy that no proof fits.
 
+use std::hint::black_box;
+
+use super::hmac::NOBODY;
 use super::{Login, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
 use crate::index::{BrokerIndex, TenantIndex};
 use crate::scram::{Keys, ScramSettings};
+use crate::ticket::{Ticket, generation};
 use crate::verdict::Reason;
 
 /// The longest login name that is looked at, in bytes.
@@ -30,8 +34,26 @@ pub(super) fn scram<'i>(index: &'i BrokerIndex, name: &str, client_id: &str, now
     let decoy = decoy(with_scram.or_else(|| index.first_with_scram()), name);
     match login(tenant, name, client_id, now) {
         Ok((keys, login)) => ScramVerdict { keys: Some(keys), result: Ok(login), tenant },
-        Err(reason) => ScramVerdict { keys: decoy, result: Err(reason), tenant },
+        Err(reason) => {
+            // A login seals a ticket, and so does a refusal: neither is answered sooner.
+            black_box(unused_ticket(name, client_id));
+            ScramVerdict { keys: decoy, result: Err(reason), tenant }
+        }
     }
+}
+
+fn unused_ticket(name: &str, client_id: &str) -> Option<String> {
+    let cut = |text: &str| text.chars().take(MAX_CLIENT_ID_BYTES).collect();
+    let ticket = Ticket {
+        instance_id: String::new(),
+        mode: Mode::Scram,
+        key_id: cut(name),
+        generation: generation(&NOBODY, NOBODY.expose()),
+        client_id: cut(client_id),
+        expires_at: None,
+        tokens: Vec::new(),
+    };
+    ticket.seal(&NOBODY)
 }
 
 /// Made for everybody, so that it costs the same to be refused.

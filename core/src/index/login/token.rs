@@ -6,7 +6,7 @@ use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::ModeUsername;
 use crate::index::TenantIndex;
-use crate::index::tenant::Key;
+use crate::index::key::Key;
 use crate::token::{self, Expected, MAX_LIFETIME, Token, TokenPair};
 use crate::verdict::Reason;
 
@@ -37,7 +37,7 @@ pub(super) fn login(
         return Err(Reason::KeyWithoutSecret);
     }
     let tokens = verified?;
-    tenant.check_tokens(&tokens, credentials.client_id)?;
+    tenant.check_tokens(&tokens, credentials.client_id, now)?;
     let ModeUsername { mode, key_id, instance_id: _ } = named;
     Proven { tenant, key, mode, key_id, client_id: credentials.client_id, tokens }.admit(now)
 }

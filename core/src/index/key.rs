@@ -1,0 +1,79 @@
+//! The key of an access key or a device, whatever it is proved with: what a login and every later request look at.
+
+use crate::audience::AudienceId;
+use crate::bundle::{AccessKey, Device, KeyUse, LoginName, UnixSeconds};
+use crate::client::Mode;
+use crate::password::Verifier;
+use crate::scram;
+use crate::secret::Secret;
+
+/// The key that a client proved, or wants to prove, to have.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Key<'i> {
+    Access(&'i AccessKey),
+    Device(&'i Device, &'i [AudienceId]),
+}
+
+impl<'i> Key<'i> {
+    pub(super) fn secret(self) -> Option<&'i Secret> {
+        let secret = match self {
+            Self::Access(key) => key.secret.as_ref(),
+            Self::Device(device, _) => device.secret.as_ref(),
+        };
+        secret.filter(|secret| !secret.expose().is_empty())
+    }
+
+    /// What marks a login of a mode: it differs for every secret. `None` where there is nothing to log in with.
+    pub(super) fn mark(self, mode: Mode) -> Option<&'i [u8]> {
+        match mode {
+            Mode::Signature | Mode::DeviceCredential | Mode::Token => self.secret().map(Secret::expose),
+            Mode::Scram => self.scram().map(|keys| keys.stored_key.expose()),
+            Mode::Password => self.verifier().map(Verifier::mark),
+        }
+    }
+
+    pub(super) fn scram(self) -> Option<&'i scram::Keys> {
+        self.login()?.scram.as_ref()
+    }
+
+    pub(super) fn verifier(self) -> Option<&'i Verifier> {
+        self.login()?.password.as_ref()
+    }
+
+    fn login(self) -> Option<&'i LoginName> {
+        match self {
+            Self::Access(_) => None,
+            Self::Device(device, _) => device.login.as_ref(),
+        }
+    }
+
+    pub(super) fn expires_at(self) -> Option<UnixSeconds> {
+        match self {
+            Self::Access(_) => None,
+            Self::Device(device, _) => device.expires_at,
+        }
+    }
+}
+
+/// Whether the proof fixes the client ID: a MAC covers it, a credential has just one, tokens are bound to it.
+pub(super) fn proves_client_id(key: Key<'_>, mode: Mode, bound: bool) -> bool {
+    match (key, mode) {
+        (Key::Device(device, _), _) => device.client_id.one().is_some(),
+        (Key::Access(_), Mode::Signature) => true,
+        (Key::Access(_), _) => bound,
+    }
+}
+
+/// The mode whose audiences are found in advance.
+pub(super) fn usual_mode(device: &Device) -> Mode {
+    match &device.login {
+        None => Mode::DeviceCredential,
+        Some(login) if login.password.is_some() => Mode::Password,
+        Some(_) => Mode::Scram,
+    }
+}
+
+/// A key that may only issue tokens still lets those in that were issued with it.
+pub(super) fn may_connect(key: &AccessKey, mode: Mode) -> bool {
+    key.uses.contains(&KeyUse::Connect) || (mode == Mode::Token && key.uses.contains(&KeyUse::IssueTokens))
+}
