@@ -195,7 +195,6 @@ pub(crate) fn processors() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
     use super::*;
 

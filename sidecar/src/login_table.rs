@@ -6,7 +6,7 @@
 //!
 //! Two clients may log in with one username and one client ID and have different rights: with tokens that are not bound to
 //! a client ID, of one access key. The broker then ends the older session, but not at once, and its requests cannot be told
-//! from those of the newer one. For a few seconds, therefore, only what both may do is allowed.
+//! from those of the newer one. For a second or two, therefore, only what both may do is allowed.
 
 mod journal;
 
@@ -25,7 +25,7 @@ pub(crate) const DEFAULT_VHOST: &str = "/";
 const DAY: UnixSeconds = 24 * 60 * 60;
 const MAX_IDLE: UnixSeconds = 30 * DAY;
 /// How long a broker may take to end the session whose client ID a new login takes over, in seconds.
-const TAKEOVER: UnixSeconds = 3;
+const TAKEOVER: UnixSeconds = 1;
 const MAX_CONTESTED: usize = 8;
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 

@@ -12,7 +12,8 @@
 //! question without one answered by the username alone, a client would get the rights of all: such a question is denied.
 //! Another connection with the same pair has given the same proof, since the password is a MAC over the client ID. Tokens
 //! that are not bound to a client ID are the exception: RabbitMQ lets one connection have a client ID, but ends the older
-//! one only after it has let the newer one in, so for three seconds only what both may do is allowed (`SessionContested`).
+//! one only after it has let the newer one in, so for a second or two `/topic` allows only what both may do
+//! (`SessionContested`). A client that reconnects with other tokens just after its old ones ended may have to try twice.
 //! `/resource` knows only what an MQTT client needs: the exchange `amq.topic`, where `/topic` decides, and the queues
 //! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
 //! place with the same topics: policies are the same in all of them, and a login counts in its own.
@@ -25,7 +26,9 @@
 //! second without traffic. A busy publisher is not asked again, and neither is an established subscription; sessions
 //! that persist keep their bindings. A denied subscribe or publish closes the connection.
 
-use mqtt_access_core::index::{BrokerIndex, Credentials, Judged, Login, Session, TenantIndex};
+use std::sync::Arc;
+
+use mqtt_access_core::index::{Credentials, Judged, Login, Session, TenantIndex};
 use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Reason, Request, Target, Verdict};
 
@@ -86,7 +89,7 @@ fn vhost_of(fields: &Fields) -> Result<&str, Malformed> {
 fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
     fields.required("vhost")?;
     let client_id = fields.required("client_id")?;
-    let judged = recognize(fields, client_id, view, BrokerIndex::recognize)?;
+    let judged = recognize(fields, client_id, view)?;
     Ok(judgement(About::Resource, client_id, None, &judged))
 }
 
@@ -99,7 +102,7 @@ fn resource<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Mal
         ("queue", "configure" | "read" | "write") => is_own_queue(name, client_id),
         _ => false,
     };
-    let mut judged = recognize(fields, client_id, view, BrokerIndex::recognize)?;
+    let mut judged = recognize(fields, client_id, view)?;
     if !own && judged.verdict.is_allow() {
         judged.verdict = Verdict::deny(Reason::NotGranted);
     }
@@ -124,30 +127,40 @@ fn topic<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
     };
     let target = target.map_err(|_| Malformed)?;
     let request = Request { target, qos: None, retain: None, notation: Notation::Dotted };
-    let ask = |index: &'a BrokerIndex, session: Session<'_>, now| index.authorize(session, &request, now);
-    let mut judged = recognize(fields, client_id, view, ask)?;
+    let mut judged = authorize(fields, client_id, &request, view)?;
     if resource != ("topic", EXCHANGE) {
         judged.verdict = Verdict::deny(Reason::NotGranted);
     }
     Ok(judgement(about, client_id, Some(routing_key), &judged))
 }
 
-/// Finds the ticket of the client's login and asks with it.
-fn recognize<'a>(
+/// Whether the client of a question is logged in. That alone lets it do nothing, so nobody contests it.
+fn recognize<'a>(fields: &Fields, client_id: &str, view: View<'a>) -> Result<Judged<'a>, Malformed> {
+    let tickets = tickets(fields, client_id, view)?;
+    let ticket = tickets.first().map_or("", |ticket| ticket);
+    Ok(view.index.recognize(Session { ticket, client_id }, view.now))
+}
+
+/// Asks with the ticket of the client's login, and then with those that contest it.
+fn authorize<'a>(
     fields: &Fields,
     client_id: &str,
+    request: &Request<'_>,
     view: View<'a>,
-    ask: impl Fn(&'a BrokerIndex, Session<'_>, i64) -> Judged<'a>,
 ) -> Result<Judged<'a>, Malformed> {
-    let key = key(vhost_of(fields)?, fields.required("username")?, client_id, view);
-    let tickets = view.logins.tickets(&key, view.now);
-    let ask = |ticket: &str| ask(view.index, Session { ticket, client_id }, view.now);
+    let tickets = tickets(fields, client_id, view)?;
+    let ask = |ticket: &str| view.index.authorize(Session { ticket, client_id }, request, view.now);
     let (own, others) = tickets.split_first().map_or(("", &[][..]), |(own, others)| (&**own, others));
     let mut judged = ask(own);
     if judged.verdict.is_allow() && !others.iter().all(|ticket| ask(ticket).verdict.is_allow()) {
         judged.verdict = Verdict::deny(Reason::SessionContested);
     }
     Ok(judged)
+}
+
+fn tickets(fields: &Fields, client_id: &str, view: View<'_>) -> Result<Vec<Arc<str>>, Malformed> {
+    let key = key(vhost_of(fields)?, fields.required("username")?, client_id, view);
+    Ok(view.logins.tickets(&key, view.now))
 }
 
 fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: &Judged<'a>) -> Judgement<'a> {

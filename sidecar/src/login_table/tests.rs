@@ -215,8 +215,8 @@ fn a_login_that_proves_no_client_id_is_contested_by_the_one_before_until_the_bro
     assert_eq!(tickets(&table, "/", 0), ["weak"]);
     enter("strong", 100);
     assert_eq!(tickets(&table, "/", 100), ["strong", "weak"]);
-    assert_eq!(tickets(&table, "/", 103), ["strong", "weak"]);
-    assert_eq!(tickets(&table, "/", 104), ["strong"]);
+    assert_eq!(tickets(&table, "/", 101), ["strong", "weak"]);
+    assert_eq!(tickets(&table, "/", 102), ["strong"]);
     // The same again is nobody else.
     enter("strong", 200);
     assert_eq!(tickets(&table, "/", 200), ["strong"]);
