@@ -112,7 +112,7 @@ fn a_session_ends_when_what_it_hangs_on_does() {
 
 fn code(reason: Reason) -> i8 {
     match reason {
-        Reason::TicketExpired => 2,
+        Reason::TicketExpired | Reason::TokenExpired => 2,
         Reason::TokenRevoked => 3,
         _ => -1,
     }
