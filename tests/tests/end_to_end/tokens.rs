@@ -1,5 +1,7 @@
-//! Clients with tokens that a backend made with the token key of its access key, as any JWT library would.
+//! Clients with tokens that a backend made itself: with the token key of its access key, and a JWT library that knows nothing
+//! of mqtt-access.
 
+use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mqtt_access_core::client::Mode;
@@ -7,7 +9,9 @@ use mqtt_access_core::credential::ModeUsername;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_core::token::{Act as Use, Claims, token_key};
 use mqtt_access_tests::first_light::Act::{Publish, Subscribe};
-use mqtt_access_tests::first_light::{FirstLight, Login};
+use mqtt_access_tests::first_light::{FirstLight, Login, root};
+use mqtt_access_tests::program::guarded;
+use mqtt_access_tests::tools;
 
 use super::cast::Cast;
 
@@ -43,7 +47,7 @@ impl Issuer {
     }
 
     fn sign(&self, claims: &Claims) -> String {
-        claims.sign(&self.token_key).unwrap()
+        mint(&self.token_key, claims)
     }
 
     /// A login with one token, declared as what it is for.
@@ -55,6 +59,19 @@ impl Issuer {
         let username = ModeUsername { mode: Mode::Token, key_id: &self.key_id, instance_id: "mqtt-acme" }.to_string();
         Login { client_id: PHONE.to_owned(), username, password: password.to_owned() }
     }
+}
+
+/// Runs `tests/python/mint.py`.
+fn mint(key: &Secret, claims: &Claims) -> String {
+    let mut command = guarded(tools::python());
+    command
+        .arg(root().join("tests/python/mint.py"))
+        .env("TOKEN_KEY", String::from_utf8(key.expose().to_vec()).unwrap());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    serde_json::to_writer(child.stdin.take().unwrap(), claims).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "mint.py failed: run `make test` or tests/setup");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn now() -> i64 {
@@ -98,7 +115,7 @@ pub(crate) async fn tokens_that_the_broker_refuses(light: &mut FirstLight, cast:
         change(&mut claims);
         issuer.login(&claims)
     });
-    let forged = good.sign(cast.backend.secret()).unwrap();
+    let forged = mint(cast.backend.secret(), &good);
     let at_home = issuer.login(&good);
     let abroad = Login { username: at_home.username.replace("mqtt-acme", "mqtt-globex"), ..at_home.clone() };
     let as_device = Login { client_id: "GID_acme@@@dev1".to_owned(), ..at_home.clone() };
