@@ -195,7 +195,6 @@ pub(crate) fn processors() -> usize {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn recipe(name: &str, scram: bool, password: bool) -> Recipe {
