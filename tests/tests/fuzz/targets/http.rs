@@ -100,20 +100,25 @@ pub(super) fn check(data: &[u8]) {
     if path.starts_with("/emqx/v4") {
         assert_eq!((status, reply.as_str()), (403, "deny"));
     } else if path.starts_with("/emqx") {
-        emqx(path, status, &reply, proven);
+        emqx(path, status, &reply, proven, holds("GID_acme@@@scram") && holds("scram"));
     } else {
         assert!(status == 200 && (reply == "deny" || reply == "allow" && proven), "{path}: {status} {reply}");
     }
 }
 
-fn emqx(path: &str, status: u16, reply: &str, proven: bool) {
+fn emqx(path: &str, status: u16, reply: &str, proven: bool, named: bool) {
     if status == 200 && reply == r#"{"result":"deny"}"# {
         return;
     }
     let json: Value = serde_json::from_str(reply).unwrap_or_default();
     if path.ends_with("/scram") {
-        // Everybody is given a record, that of a stranger fits no proof.
-        assert!(status == 200, "{path}: {status} {reply}");
+        // Everybody is given a record; that of a stranger fits no proof, and carries no ticket.
+        let hex =
+            |field: &str| json[field].as_str().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let keys = ["stored_key", "server_key", "salt"].into_iter().all(hex);
+        assert!(status == 200 && keys, "{path}: {status} {reply}");
+        assert!(named || json.get("client_attrs").is_none(), "{path}: {reply}");
+        assert!(json["is_superuser"] != true && json.get("result").is_none(), "{path}: {reply}");
         return;
     }
     assert!(status == 200 && proven && json["result"] == "allow", "{path}: {status} {reply}");
