@@ -15,6 +15,8 @@ use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
 use mqtt_access_core::secret::Secret;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop};
 use serde_json::Value;
 
 use super::directory::{Access, ClusterError, DeviceError, DeviceKey, Issuer, Review, RevokeError};
@@ -89,6 +91,27 @@ impl Running {
             text: String::from_utf8(bytes.to_vec()).unwrap(),
         }
     }
+}
+
+/// Places, kinds and bytes of changes.
+pub(super) type Edits = Vec<(prop::sample::Index, u8, u8)>;
+
+pub(super) fn edits() -> impl Strategy<Value = Edits> {
+    vec((any::<prop::sample::Index>(), any::<u8>(), any::<u8>()), 1..5)
+}
+
+/// A text with some bytes replaced, added or taken away.
+pub(super) fn altered(text: &str, edits: &Edits) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    for (place, how, byte) in edits {
+        let at = place.index(bytes.len());
+        match how % 3 {
+            0 => bytes[at] = *byte,
+            1 => bytes.insert(at, *byte),
+            _ => drop(bytes.remove(at)),
+        }
+    }
+    bytes
 }
 
 pub(super) fn secret(name: &str) -> String {

@@ -1,5 +1,7 @@
 //! The vendor's API as an application server sees it. The vendor's own client asks it in the project's tests.
 
+mod altered;
+
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

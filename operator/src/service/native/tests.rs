@@ -1,5 +1,7 @@
 //! The native API as its callers see it.
 
+mod altered;
+
 use std::sync::atomic::Ordering;
 
 use axum::http::{Request, header};
