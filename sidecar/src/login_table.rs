@@ -44,7 +44,7 @@ pub(crate) struct LoginKey {
 pub(crate) struct Accepted<'a> {
     pub(crate) ticket: &'a str,
     pub(crate) expires_at: Option<UnixSeconds>,
-    /// Whether nobody else can have the same username and client ID with another proof.
+    /// Whether the proof fixes the client ID.
     pub(crate) proves_client_id: bool,
 }
 
@@ -53,6 +53,7 @@ struct Entry {
     ticket: Arc<str>,
     /// Tickets that this one took the place of a moment ago, whose sessions the broker may not have ended yet.
     contested_by: Vec<(Arc<str>, UnixSeconds)>,
+    proves_client_id: bool,
     expires_at: Option<UnixSeconds>,
     /// When it was last asked for.
     seen: UnixSeconds,
@@ -83,12 +84,18 @@ impl Entry {
         self.expires_at.is_some_and(|end| end <= now) || now.saturating_sub(self.seen) > MAX_IDLE
     }
 
-    /// The tickets that contest a new one: those that contest this one, and this one itself.
-    fn contests(&self, ticket: &str, now: UnixSeconds) -> Vec<(Arc<str>, UnixSeconds)> {
-        let own = (*self.ticket != *ticket).then(|| (Arc::clone(&self.ticket), now));
-        let all: Vec<_> = self.contesting(now).cloned().chain(own).collect();
-        // Of connections with one client ID the broker leaves the newest open.
-        all.into_iter().rev().take(MAX_CONTESTED).collect()
+    /// The tickets that contest a new one, the newest first: this one, and those that contest it. Two proofs of one client ID
+    /// are of one client.
+    fn contests(&self, new: Accepted<'_>, now: UnixSeconds) -> Vec<(Arc<str>, UnixSeconds)> {
+        let same_client = *self.ticket == *new.ticket || (self.proves_client_id && new.proves_client_id);
+        let own = (!same_client).then(|| (Arc::clone(&self.ticket), now));
+        let mut all: Vec<_> = own.into_iter().chain(self.contesting(now).cloned()).collect();
+        if let Some((_, since)) = all.get(MAX_CONTESTED).cloned() {
+            // Any of them may still be open: what is too much to remember allows nothing.
+            all.truncate(MAX_CONTESTED - 1);
+            all.push((Arc::from(""), since));
+        }
+        all
     }
 
     fn contesting(&self, now: UnixSeconds) -> impl Iterator<Item = &(Arc<str>, UnixSeconds)> {
@@ -127,14 +134,14 @@ impl LoginTable {
         Self { inner: Mutex::new(inner), metrics }
     }
 
-    /// Remembers a login. The last one of a client counts; one that does not prove its client ID is contested for a moment
-    /// by the one before.
+    /// Remembers a login. The last one of a client counts; it is contested for a moment by the one before, unless both
+    /// prove the client ID.
     pub(crate) fn enter(&self, key: LoginKey, accepted: Accepted<'_>, now: UnixSeconds) {
         let Accepted { ticket, expires_at, proves_client_id } = accepted;
         let mut inner = self.lock();
-        let before = inner.entries.get_mut(&key.tenant, &key).filter(|_| !proves_client_id);
-        let contested_by = before.map(|before| before.contests(ticket, now)).unwrap_or_default();
-        let entry = Entry { ticket: ticket.into(), contested_by, expires_at, seen: now, noted: now };
+        let before = inner.entries.get_mut(&key.tenant, &key);
+        let contested_by = before.map(|before| before.contests(accepted, now)).unwrap_or_default();
+        let entry = Entry { ticket: ticket.into(), contested_by, proves_client_id, expires_at, seen: now, noted: now };
         inner.note(&key, &entry, &self.metrics);
         inner.entries.put(&key.tenant.clone(), key, entry);
         self.metrics.logins(inner.entries.len());

@@ -87,8 +87,8 @@ impl Login {
         &self.attributes
     }
 
-    /// Whether the proof fixes the client ID. Where it does not, somebody else may log in with the same username and client
-    /// ID and have other rights: with other tokens of the same access key.
+    /// Whether the proof fixes the client ID. Two logins with one username and client ID are of one client only if both do:
+    /// tokens of one access key may be anybody's, and have other rights.
     #[must_use]
     pub fn proves_client_id(&self) -> bool {
         self.proves_client_id

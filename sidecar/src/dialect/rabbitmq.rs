@@ -11,9 +11,10 @@
 //! `/user` was asked about on the same connection, and the ticket found under it says the same, or it is refused. Were a
 //! question without one answered by the username alone, a client would get the rights of all: such a question is denied.
 //! Another connection with the same pair has given the same proof, since the password is a MAC over the client ID. Tokens
-//! that are not bound to a client ID are the exception: RabbitMQ lets one connection have a client ID, but ends the older
-//! one only after it has let the newer one in, so for a second or two `/topic` allows only what both may do
-//! (`SessionContested`). A client that reconnects with other tokens just after its old ones ended may have to try twice.
+//! are the exception, unless the older and the newer ones are all bound to the client ID: RabbitMQ lets one connection
+//! have a client ID, but ends the older one only after it has let the newer one in, so for a second or two `/topic` allows
+//! only what both may do (`SessionContested`). A client that reconnects with other tokens just after its old ones ended may
+//! have to try twice.
 //! `/resource` knows only what an MQTT client needs: the exchange `amq.topic`, where `/topic` decides, and the queues
 //! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
 //! place with the same topics: policies are the same in all of them, and a login counts in its own.

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::ModeUsername;
 use serde::{Deserialize, Serialize};
 
@@ -57,17 +58,20 @@ impl Record {
     pub(super) fn of(key: &LoginKey, entry: &Entry) -> Self {
         let LoginKey { tenant, vhost, username, client_id } = key.clone();
         // After a restart the broker has long ended what was contested.
-        let Entry { ticket, contested_by: _, expires_at, seen, noted: _ } = entry;
+        let Entry { ticket, contested_by: _, proves_client_id: _, expires_at, seen, noted: _ } = entry;
         let (tenant, vhost) = (Some(tenant), Some(vhost).filter(|vhost| **vhost != *DEFAULT_VHOST));
         Self { username, tenant, vhost, client_id, ticket: (**ticket).into(), expires_at: *expires_at, seen: *seen }
     }
 
     pub(super) fn into_entry(self) -> (LoginKey, Entry) {
         let Self { username, tenant, vhost, client_id, ticket, expires_at, seen } = self;
-        let named = || ModeUsername::parse(&username).map(|named| named.instance_id).unwrap_or_default().into();
-        let tenant = tenant.unwrap_or_else(named);
+        let named = ModeUsername::parse(&username);
+        let tenant = tenant.unwrap_or_else(|| named.map(|named| named.instance_id).unwrap_or_default().into());
+        // Only tokens may be somebody else's who has the same username and client ID.
+        let proves_client_id = named.is_none_or(|named| named.mode != Mode::Token);
         let vhost = vhost.unwrap_or_else(|| DEFAULT_VHOST.into());
-        let entry = Entry { ticket: ticket.into(), contested_by: Vec::new(), expires_at, seen, noted: seen };
+        let (ticket, contested_by) = (ticket.into(), Vec::new());
+        let entry = Entry { ticket, contested_by, proves_client_id, expires_at, seen, noted: seen };
         (LoginKey { tenant, vhost, username, client_id }, entry)
     }
 
