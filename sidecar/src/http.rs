@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::denial_log::DenialLog;
 use crate::failures::Failures;
+use crate::line::Line;
 use crate::login_table::LoginTable;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
@@ -109,6 +110,7 @@ async fn connection(stream: TcpStream, router: Router, timeouts: Timeouts, watch
     // An answer is one small packet: it must not wait for the acknowledgement of the one before.
     let _: io::Result<()> = stream.set_nodelay(true);
     let io = TokioIo::new(Canned::new(stream));
+    let router = router.layer(Extension(Arc::new(Line::default())));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.head)

@@ -21,6 +21,7 @@ mod failures;
 mod fields;
 mod folder;
 mod http;
+mod line;
 mod log_error;
 mod login_table;
 mod metrics;

@@ -7,6 +7,7 @@
 //! - An outcome is remembered ([`Memo`]): a fleet that reconnects costs one hash a client, not one a connection.
 //! - The same comparison is made once, however many logins wait for it.
 //! - Nothing waits longer than its broker would, and what nobody waits for any more is not done.
+//! - A connection on which others may stand behind is held up for a part of its time only ([`Line`]).
 
 mod queue;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use mqtt_access_core::secret::Secret;
 use mqtt_access_core::verdict::Reason;
 use tokio::sync::oneshot;
 
+use crate::line::Line;
 use crate::metrics::{HashRefusal, Metrics};
 pub(crate) use queue::Priority;
 use queue::{Limits, NoRoom, Queue};
@@ -83,11 +85,14 @@ impl SlowHashes {
     }
 
     /// Compares a login's password with its hash, or tells why that is not done.
-    pub(crate) async fn check(&self, login: Box<SlowLogin>, priority: Priority) -> Answer {
+    pub(crate) async fn check(&self, login: Box<SlowLogin>, priority: Priority, line: &Line) -> Answer {
         let Self(inner) = self;
         let login = match login.recall(&inner.memo) {
             Ok(checked) => return Ok(checked),
             Err(login) => login,
+        };
+        let Some(_held) = line.hold() else {
+            return Err(inner.refused(HashRefusal::Line));
         };
         let waited = match inner.submit(login, priority) {
             // An answer that never comes is a bug.

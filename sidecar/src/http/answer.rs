@@ -13,6 +13,7 @@ use mqtt_access_core::verdict::{Cause, Reason};
 use super::{Service, login};
 use crate::dialect::{Dialect, Judgement, Reply};
 use crate::fields::{Encoding, Fields, Malformed};
+use crate::line::Line;
 use crate::metrics::VerdictLabel;
 
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -27,9 +28,10 @@ pub(super) async fn answer(State(service): State<Arc<Service>>, request: Request
     let Some((dialect, endpoint)) = Dialect::of(&path) else {
         return not_here();
     };
+    let line = request.extensions().get::<Arc<Line>>().map(Arc::clone).unwrap_or_default();
     let work = async {
         let fields = tokio::time::timeout(service.timeouts.body, read(request)).await;
-        respond(&service, dialect, endpoint, fields.unwrap_or(Err(Malformed))).await
+        respond(&service, dialect, endpoint, fields.unwrap_or(Err(Malformed)), &line).await
     };
     // A panic is a bug, but never an answer that this broker could take for an allow.
     let response = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
@@ -75,6 +77,7 @@ async fn respond(
     dialect: Dialect,
     endpoint: &str,
     fields: Result<Fields, Malformed>,
+    line: &Line,
 ) -> Response<Body> {
     let refuse = |reason| finish(service, dialect, &Judgement::refuse(dialect.about(endpoint), reason));
     let Ok(fields) = fields else {
@@ -82,7 +85,7 @@ async fn respond(
     };
     match dialect.login(endpoint, &fields) {
         _ if !service.store.is_ready() => refuse(Reason::NotReady),
-        Some(Ok(attempt)) => login::answer(service, dialect, &attempt).await,
+        Some(Ok(attempt)) => login::answer(service, dialect, &attempt, line).await,
         Some(Err(reason)) => finish(service, dialect, &dialect.refuse(endpoint, &fields, reason)),
         None => judge(service, dialect, endpoint, &fields),
     }

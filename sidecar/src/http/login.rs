@@ -12,6 +12,7 @@ use super::Service;
 use super::answer::finish;
 use crate::dialect::{About, Attempt, Dialect, Judgement, View};
 use crate::failures;
+use crate::line::Line;
 use crate::slow_hashes::Priority;
 use crate::store::Snapshot;
 
@@ -23,12 +24,12 @@ impl Service {
     }
 }
 
-pub(super) async fn answer(service: &Service, dialect: Dialect, attempt: &Attempt<'_>) -> Response<Body> {
+pub(super) async fn answer(service: &Service, dialect: Dialect, attempt: &Attempt<'_>, line: &Line) -> Response<Body> {
     let (login, priority) = match begin(service, dialect, attempt) {
         Begun::Answered(response) => return response,
         Begun::Slow(login, priority) => (login, priority),
     };
-    let checked = service.hashes.check(login, priority).await;
+    let checked = service.hashes.check(login, priority, line).await;
     let snapshot = service.store.snapshot();
     let Some(view) = service.view(&snapshot) else {
         return not_ready(service, dialect);

@@ -156,6 +156,8 @@ labels! {
         PushedOut = "pushed_out",
         /// It waited as long as its broker does.
         Waited = "waited",
+        /// Its connection was held up for long enough.
+        Line = "line",
     }
 }
 

@@ -60,7 +60,7 @@ fn slow(index: &BrokerIndex, client_id: &str, username: &str, password: &str) ->
 }
 
 async fn check(hashes: &SlowHashes, login: SlowLogin) -> Answer {
-    hashes.check(Box::new(login), Priority::Normal).await
+    hashes.check(Box::new(login), Priority::Normal, &Line::default()).await
 }
 
 /// No worker ever takes anything: what waits stays.
