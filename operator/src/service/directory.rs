@@ -109,6 +109,9 @@ pub(crate) enum DeviceError {
     /// The device is not one of those that this interface can handle.
     #[error("the device is a superuser, brings its own Secret or does not use HMAC; edit its DeviceCredential instead")]
     OutOfReach,
+    /// Somebody disabled the device, or gave it an end: removed and registered anew, it would be neither.
+    #[error("the device is disabled or has an `expiresAt`; delete its DeviceCredential instead")]
+    Ended,
     /// The API server refuses the object: a quota, say.
     #[error("the cluster does not take another device; the operator's log says why")]
     Refused,

@@ -1,7 +1,8 @@
 //! Devices that are registered by a call: `DeviceCredential`s like any other, whose keys the controller makes.
 //!
 //! Reads come from the caches. Whoever may call this may read and replace the key of every ordinary device of the tenant,
-//! also of one that was declared by hand; superusers and devices with a Secret of their own are out of its reach.
+//! also of one that was declared by hand; superusers and devices with a Secret of their own are out of its reach. So is
+//! the end of a device: one that is disabled or expires stays.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -92,7 +93,7 @@ pub(super) async fn refresh(context: &Context, issuer: &Issuer, client_id: &str)
 
 pub(super) async fn unregister(context: &Context, issuer: &Issuer, client_id: &str) -> Result<(), DeviceError> {
     let device = find(context, issuer, client_id).ok_or(DeviceError::NotFound)?;
-    within_reach(&device)?;
+    may_go(&device)?;
     let only_this = Preconditions { uid: device.uid(), resource_version: None };
     let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
     match api(context, issuer).delete(&device.name_any(), &params).await {
@@ -183,6 +184,12 @@ fn within_reach(device: &DeviceCredential) -> Result<(), DeviceError> {
     if is_ordinary(device) { Ok(()) } else { Err(DeviceError::OutOfReach) }
 }
 
+/// Whether a call may remove a device: it could be registered anew, and what somebody else said about it would be gone.
+fn may_go(device: &DeviceCredential) -> Result<(), DeviceError> {
+    within_reach(device)?;
+    if device.spec.disabled || device.spec.expires_at.is_some() { Err(DeviceError::Ended) } else { Ok(()) }
+}
+
 /// The key of a device and the Secret that holds it, as the cache has it.
 fn key_of(context: &Context, issuer: &Issuer, device: &DeviceCredential) -> Option<(DeviceKey, KubeSecret)> {
     let at = ObjectKey::new(issuer.tenant.namespace.clone(), device_secret(&device.name_any()));
@@ -205,4 +212,30 @@ fn key_of(context: &Context, issuer: &Issuer, device: &DeviceCredential) -> Opti
 
 fn api(context: &Context, issuer: &Issuer) -> Api<DeviceCredential> {
     Api::namespaced(context.client.clone(), &issuer.tenant.namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn device(more: &Value) -> DeviceCredential {
+        let mut spec = json!({"tenantRef": {"name": "t"}, "clientId": "dev1"});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        DeviceCredential::new("dev1", serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn a_device_that_was_ended_by_hand_cannot_be_removed_and_registered_anew() {
+        assert!(may_go(&device(&json!({}))).is_ok());
+        for ended in [json!({"disabled": true}), json!({"expiresAt": "2027-01-31T00:00:00Z"})] {
+            assert!(matches!(may_go(&device(&ended)), Err(DeviceError::Ended)), "{ended}");
+            assert!(within_reach(&device(&ended)).is_ok());
+        }
+        for other in [json!({"superuser": true}), json!({"secretRef": {"name": "s"}}), json!({"mechanisms": ["Scram"]})]
+        {
+            assert!(matches!(may_go(&device(&other)), Err(DeviceError::OutOfReach)), "{other}");
+        }
+    }
 }

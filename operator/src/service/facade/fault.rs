@@ -209,7 +209,9 @@ impl From<DeviceError> for Fault {
         match error {
             DeviceError::NotFound => Self::bad("DeviceCredentialNotFound", error),
             DeviceError::ForeignClientId => Self::check(error),
-            DeviceError::OutOfReach | DeviceError::Refused => Self::bad("PermissionCheckFailed", error),
+            DeviceError::OutOfReach | DeviceError::Ended | DeviceError::Refused => {
+                Self::bad("PermissionCheckFailed", error)
+            }
             DeviceError::NotYet => {
                 let retry_after = Some(Duration::from_secs(1));
                 Self { retry_after, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "SystemOverFlow", error) }
