@@ -11,6 +11,7 @@
 //! - A token is asked for with an `ExpireTime` at least 60 s ahead; 10 s of that may have gone by on the way.
 //! - An AccessKeyId that does not exist and a wrong secret are both `SignatureDoesNotMatch`: nobody learns which keys exist.
 //! - An access key sees and revokes its own tokens only.
+//! - A suspended tenant's keys issue no tokens and reach no devices; they can still revoke.
 //! - Answers are JSON, whatever `Format` says.
 
 mod devices;
@@ -143,6 +144,9 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Fields, Fault> {
     service.nonces.take(&caller, &signed.nonce, signed.timestamp, now)?;
     if !may(key, action.needs()) {
         return Err(Fault::use_not_allowed(action.needs()));
+    }
+    if action.kind() == Kind::Device && issuer.index.tenant().suspended {
+        return Err(Fault::suspended());
     }
     service.limits.count(&caller, action.kind()).map_err(|after| Fault::too_often(action.kind(), after))?;
     perform(action, Call { service, issuer, key, params: &params, now }).await

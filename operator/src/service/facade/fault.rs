@@ -96,6 +96,10 @@ impl Fault {
         Self::bad("InstancePermissionCheckFailed", message)
     }
 
+    pub(super) fn suspended() -> Self {
+        Self::bad("InstancePermissionCheckFailed", "the tenant is suspended; change `spec.suspended`")
+    }
+
     pub(super) fn too_often(kind: Kind, TooOften(after): TooOften) -> Self {
         let code = match kind {
             Kind::Apply => "ApplyTokenOverFlow",

@@ -259,6 +259,23 @@ async fn devices_are_registered_read_refreshed_listed_and_removed() {
 }
 
 #[tokio::test]
+async fn whoever_stole_a_key_of_a_suspended_tenant_gets_at_no_device() {
+    let running = Running::with(|tenant| tenant.suspended = true);
+    let device = [("ClientId", "GID_acme@@@dev1"), ("GroupId", "GID_acme"), ("PageSize", "10")];
+    for action in [
+        "RegisterDeviceCredential",
+        "GetDeviceCredential",
+        "RefreshDeviceCredential",
+        "UnRegisterDeviceCredential",
+        "ListDeviceCredentialClientId",
+    ] {
+        let reply = call(&running, action, &device).await;
+        assert_eq!(code(&reply), "InstancePermissionCheckFailed", "{action}");
+    }
+    assert!(running.fake.devices.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_by_number_or_by_token() {
     let running = Running::start();
     for number in 1..=5 {
