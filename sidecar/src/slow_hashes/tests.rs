@@ -133,6 +133,21 @@ async fn nothing_waits_longer_than_its_broker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_not_held_up_by_one_login_after_the_other() {
+    let (index, (hashes, metrics)) = (index(), stuck(LIMITS));
+    let line = Line::default();
+    let ask = |password| hashes.check(Box::new(slow(&index, "acme-1", "user", password)), Priority::Normal, &line);
+    assert!(ask("a").await.is_err());
+    let started = tokio::time::Instant::now();
+    assert_eq!(ask("b").await.err(), Some(Reason::TooManyLogins));
+    assert_eq!(started.elapsed(), Duration::ZERO, "what stands behind moves on");
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"line\"} 1"));
+    assert!(futures::poll!(Box::pin(check(&hashes, slow(&index, "acme-1", "user", "c")))).is_pending(), "elsewhere");
+    tokio::time::sleep(4 * PATIENCE).await;
+    assert!(futures::poll!(Box::pin(ask("d"))).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_share_is_refused_at_once_and_others_find_room() {
     let (index, (hashes, metrics)) = (index(), stuck(Limits { total: 4, tenant: 2, nobody: 1 }));
     let ask =
