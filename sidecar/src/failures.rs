@@ -2,8 +2,9 @@
 //!
 //! A right proof is never refused: a login is judged first, and only a wrong one takes from a bucket. An empty bucket changes
 //! two things: what the log and the metrics call the refusal, and in which lane the next slow hashes of that identity or
-//! source wait, so that guessing costs nobody else's time. The client is told the same as ever. Brokers and devices send
-//! the same failed login again and again: within ten seconds it counts once.
+//! source wait, so that guessing costs nobody else's time. While a flood fills the queue, the right password of a login name
+//! that was guessed at finds no place in it, unless it was found right before. The client is told the same as ever. Brokers
+//! and devices send the same failed login again and again: within ten seconds it counts once.
 //!
 //! Buckets are bounded in number and shared among tenants; one that is forgotten is a full one. Sources are counted for
 //! each tenant they ask for, because one address may stand for many clients. RabbitMQ tells no address: there only
