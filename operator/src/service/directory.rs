@@ -109,9 +109,10 @@ pub(crate) enum DeviceError {
     /// The device is not one of those that this interface can handle.
     #[error("the device is a superuser, brings its own Secret or does not use HMAC; edit its DeviceCredential instead")]
     OutOfReach,
-    /// Somebody disabled the device, or gave it an end: removed and registered anew, it would be neither.
-    #[error("the device is disabled or has an `expiresAt`; delete its DeviceCredential instead")]
-    Ended,
+    /// The device was declared by hand, or somebody disabled it, gave it an end, labels or attributes: removed and registered
+    /// anew, it would have none of that, and escape what it was meant for.
+    #[error("the device was declared or edited by hand; delete its DeviceCredential instead")]
+    Edited,
     /// The API server refuses the object: a quota, say.
     #[error("the cluster does not take another device; the operator's log says why")]
     Refused,

@@ -6,8 +6,8 @@
 //!
 //! - `RegisterDeviceCredential` of a device that is registered answers with its credential; `DeviceCredentialExsit` never.
 //! - `RefreshDeviceCredential` ends the old key at once, open sessions included.
-//! - `UnRegisterDeviceCredential` of a device that somebody disabled, or gave an end, is refused: registered anew it would
-//!   be neither.
+//! - `UnRegisterDeviceCredential` of a device that was declared by hand, or that somebody disabled, gave an end, labels or
+//!   attributes, is refused: registered anew it would have none of that, and escape what it was meant for.
 //! - A token is asked for with an `ExpireTime` at least 60 s ahead; 10 s of that may have gone by on the way.
 //! - An AccessKeyId that does not exist and a wrong secret are both `SignatureDoesNotMatch`: nobody learns which keys exist.
 //! - An access key sees and revokes its own tokens only.

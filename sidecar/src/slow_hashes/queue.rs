@@ -1,7 +1,8 @@
 //! Who is next: two lanes, in each of which tenants take turns, under one bound.
 //!
 //! Bounded in all and for each tenant. When there is no room, whoever would hold up others gives way: first what waits in
-//! the low lane, then the last of the tenant that has most.
+//! the low lane, then the last of the tenant that has most. An eighth of the places and of the turns is the low lane's own:
+//! whoever is guessed at gets in with the right password, even in a storm.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +16,7 @@ labels! {
     Priority {
         /// In its tenant's turn.
         Normal = "normal",
-        /// When nothing else waits.
+        /// When nothing else waits, and every eighth time.
         Low = "low",
     }
 }
@@ -45,7 +46,11 @@ pub(super) struct Queue<J> {
     normal: Lane<J>,
     low: Lane<J>,
     limits: Limits,
+    taken: usize,
 }
+
+/// One of so many places, and turns, is the low lane's.
+const LOW_SHARE: usize = 8;
 
 struct Lane<J> {
     /// None is empty.
@@ -56,7 +61,7 @@ struct Lane<J> {
 
 impl<J> Queue<J> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { normal: Lane::new(), low: Lane::new(), limits }
+        Self { normal: Lane::new(), low: Lane::new(), limits, taken: 0 }
     }
 
     pub(super) fn len(&self, lane: Priority) -> usize {
@@ -70,30 +75,50 @@ impl<J> Queue<J> {
     pub(super) fn put(&mut self, share: Share, priority: Priority, job: J) -> Result<Option<J>, (NoRoom, J)> {
         let limit = if share.is_some() { self.limits.tenant } else { self.limits.nobody };
         let own = self.normal.count(&share) + self.low.count(&share);
-        let normal = priority == Priority::Normal;
         let pushed_out = if own >= limit {
-            let out = normal.then(|| self.low.pop_last(&share)).flatten();
-            match out {
+            match self.make_room_in_share(&share, priority, limit) {
                 None => return Err((NoRoom::Share, job)),
                 out => out,
             }
         } else if self.normal.len() + self.low.len() >= self.limits.total {
-            let out = normal.then(|| self.low.pop_of_largest(0).or_else(|| self.normal.pop_of_largest(own + 1)));
-            match out.flatten() {
+            match self.make_room(priority, own) {
                 None => return Err((NoRoom::Full, job)),
                 out => out,
             }
         } else {
             None
         };
-        let lane = if normal { &mut self.normal } else { &mut self.low };
+        let lane = if priority == Priority::Normal { &mut self.normal } else { &mut self.low };
         lane.push(share, job);
         Ok(pushed_out)
     }
 
+    /// The job of a tenant with too many that gives way to another of its own.
+    fn make_room_in_share(&mut self, share: &Share, priority: Priority, limit: usize) -> Option<J> {
+        let (low, own) = (self.low.count(share), limit / LOW_SHARE);
+        match priority {
+            Priority::Normal if low > own => self.low.pop_last(share),
+            Priority::Low if low < own => self.normal.pop_last(share),
+            _ => None,
+        }
+    }
+
+    /// The job of anybody that gives way to one of a tenant that has so many.
+    fn make_room(&mut self, priority: Priority, has: usize) -> Option<J> {
+        let (low, own) = (self.low.len(), self.limits.total / LOW_SHARE);
+        match priority {
+            Priority::Normal if low > own => self.low.pop_of_largest(0),
+            Priority::Low if low >= own => None,
+            _ => self.normal.pop_of_largest(has + 1),
+        }
+    }
+
     /// The next job.
     pub(super) fn take(&mut self) -> Option<J> {
-        self.normal.take().or_else(|| self.low.take())
+        self.taken = self.taken.wrapping_add(1);
+        let low_first = self.taken.is_multiple_of(LOW_SHARE);
+        let low = if low_first { self.low.take() } else { None };
+        low.or_else(|| self.normal.take()).or_else(|| self.low.take())
     }
 
     /// Removes jobs that nobody waits for any more.
@@ -223,10 +248,21 @@ mod tests {
         assert_eq!(len(&queue), 16);
         assert_eq!(queue.put(of("c"), Priority::Low, "c".to_owned()), Err((NoRoom::Full, "c".to_owned())));
         // Among tenants, guesses first, then the last of who has most.
-        for expected in ["a6", "a5", "a4", "a3", "a2", "a1", "a0", "b7"] {
+        for expected in ["a6", "a5", "a4", "a3", "a2", "b7", "b6", "b5"] {
             assert_eq!(queue.put(of(expected), Priority::Normal, String::new()), Ok(Some(expected.to_owned())));
         }
         assert_eq!(len(&queue), 16);
+    }
+
+    #[test]
+    fn whoever_is_guessed_at_has_a_place_and_a_turn_in_a_storm() {
+        let mut queue = Queue::new(LIMITS);
+        flood(&mut queue, "a", Priority::Normal, 8);
+        assert_eq!(queue.put(of("a"), Priority::Low, "right".to_owned()), Ok(Some("a7".to_owned())));
+        assert_eq!(queue.put(of("a"), Priority::Low, "guess".to_owned()), Err((NoRoom::Share, "guess".to_owned())));
+        assert_eq!(queue.put(of("a"), Priority::Normal, "new".to_owned()), Err((NoRoom::Share, "new".to_owned())));
+        flood(&mut queue, "b", Priority::Normal, 8);
+        assert_eq!(drain(&mut queue).iter().position(|job| job == "right"), Some(7));
     }
 
     #[test]

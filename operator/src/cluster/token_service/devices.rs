@@ -2,7 +2,7 @@
 //!
 //! Reads come from the caches. Whoever may call this may read and replace the key of every ordinary device of the tenant,
 //! also of one that was declared by hand; superusers and devices with a Secret of their own are out of its reach. So is
-//! the end of a device: one that is disabled or expires stays.
+//! what somebody else said about a device: one that was declared, ended or labelled by hand stays.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -187,7 +187,10 @@ fn within_reach(device: &DeviceCredential) -> Result<(), DeviceError> {
 /// Whether a call may remove a device: it could be registered anew, and what somebody else said about it would be gone.
 fn may_go(device: &DeviceCredential) -> Result<(), DeviceError> {
     within_reach(device)?;
-    if device.spec.disabled || device.spec.expires_at.is_some() { Err(DeviceError::Ended) } else { Ok(()) }
+    let ended = device.spec.disabled || device.spec.expires_at.is_some();
+    let marked =
+        device.labels().keys().any(|key| key != REGISTERED_BY_LABEL) || !device.spec.client_attributes.is_empty();
+    if ended || marked || device.labels().is_empty() { Err(DeviceError::Edited) } else { Ok(()) }
 }
 
 /// The key of a device and the Secret that holds it, as the cache has it.
@@ -223,15 +226,24 @@ mod tests {
     fn device(more: &Value) -> DeviceCredential {
         let mut spec = json!({"tenantRef": {"name": "t"}, "clientId": "dev1"});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        DeviceCredential::new("dev1", serde_json::from_value(spec).unwrap())
+        let mut device = DeviceCredential::new("dev1", serde_json::from_value(spec).unwrap());
+        device.labels_mut().insert(REGISTERED_BY_LABEL.to_owned(), "backend".to_owned());
+        device
     }
 
     #[test]
-    fn a_device_that_was_ended_by_hand_cannot_be_removed_and_registered_anew() {
+    fn a_device_that_was_declared_or_edited_by_hand_cannot_be_removed_and_registered_anew() {
         assert!(may_go(&device(&json!({}))).is_ok());
-        for ended in [json!({"disabled": true}), json!({"expiresAt": "2027-01-31T00:00:00Z"})] {
-            assert!(matches!(may_go(&device(&ended)), Err(DeviceError::Ended)), "{ended}");
-            assert!(within_reach(&device(&ended)).is_ok());
+        let attributes = json!({"clientAttributes": {"site": "lab"}});
+        for edited in [json!({"disabled": true}), json!({"expiresAt": "2027-01-31T00:00:00Z"}), attributes] {
+            assert!(matches!(may_go(&device(&edited)), Err(DeviceError::Edited)), "{edited}");
+            assert!(within_reach(&device(&edited)).is_ok());
+        }
+        let (mut labelled, mut declared) = (device(&json!({})), device(&json!({})));
+        labelled.labels_mut().insert("quarantine".to_owned(), "true".to_owned());
+        declared.labels_mut().clear();
+        for edited in [labelled, declared] {
+            assert!(matches!(may_go(&edited), Err(DeviceError::Edited)));
         }
         for other in [json!({"superuser": true}), json!({"secretRef": {"name": "s"}}), json!({"mechanisms": ["Scram"]})]
         {

@@ -213,7 +213,7 @@ impl From<DeviceError> for Fault {
         match error {
             DeviceError::NotFound => Self::bad("DeviceCredentialNotFound", error),
             DeviceError::ForeignClientId => Self::check(error),
-            DeviceError::OutOfReach | DeviceError::Ended | DeviceError::Refused => {
+            DeviceError::OutOfReach | DeviceError::Edited | DeviceError::Refused => {
                 Self::bad("PermissionCheckFailed", error)
             }
             DeviceError::NotYet => {
