@@ -173,7 +173,7 @@ reasons! {
         Invalid => False,
         /// No `MqttTenant` of this name in the namespace.
         TenantNotFound => False,
-        /// The tenant is not served, is suspended, or does not decode: see its conditions.
+        /// The tenant is not served or does not decode: see its conditions. (A suspension stands on the tenant alone.)
         TenantNotReady => False,
         /// The client ID, or the prefix of client IDs, begins with none of the prefixes that the tenant holds.
         ClientIdOutsidePrefix => False,
