@@ -43,7 +43,7 @@ pub(crate) struct Asked {
     topic: String,
     qos: Option<Qos>,
     retain: Option<bool>,
-    notation: Notation,
+    pub(crate) notation: Notation,
 }
 
 impl Scenario {

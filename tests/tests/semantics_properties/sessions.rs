@@ -16,7 +16,7 @@ use mqtt_access_core::scram::{Keys, ScramSettings, salt};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_core::token::{self, Act, is_resource, token_key};
 use mqtt_access_core::topic::{Filter, TopicName};
-use mqtt_access_core::verdict::{Cause, Reason, Verdict};
+use mqtt_access_core::verdict::{Cause, Notation, Reason, Verdict};
 use mqtt_access_tests::reference::Names;
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -278,7 +278,9 @@ proptest! {
         }
         let everything = Proof::Tokens(vec![(Act::RW, vec!["#".to_owned(), "$x/#".to_owned()], true)]);
         let (bound, none) = (log_in(&scenario, &client_id, &everything), Map::new());
-        for asked in scenario.asked.iter().filter(|asked| decide(&with_tokens, asked).is_allow()) {
+        // Where dots part levels, nobody logs in with such a client ID; a Deny that renders it would grow beyond one level.
+        let comes_in = |asked: &&Asked| asked.notation == Notation::Mqtt || !client_id.contains(['.', '*']);
+        for asked in scenario.asked.iter().filter(comes_in).filter(|asked| decide(&with_tokens, asked).is_allow()) {
             prop_assert!(decide(&bound, asked).is_allow(), "{:?} {:?}", asked, proof);
             // Without tokens, the same client is allowed it by the policies alone.
             let client = Client { grants: None, ..known(&scenario, &with_tokens, &proof, &none) };
