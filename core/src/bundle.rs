@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, encode};
+pub(crate) use envelope::hex;
 pub use envelope::{Digest, EnvelopeError};
 
 use crate::client::{Map, Mode};

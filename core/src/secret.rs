@@ -26,6 +26,12 @@ impl Secret {
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
+
+    /// The bytes as lower-case hexadecimal digits, for a broker that takes them so.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        crate::bundle::hex(&self.0)
+    }
 }
 
 impl From<&str> for Secret {

@@ -190,9 +190,9 @@ impl Act {
 
 impl Token {
     /// What the token permits.
-    pub(crate) fn into_grants(self) -> impl Iterator<Item = Grant> {
+    pub(crate) fn grants(&self) -> impl Iterator<Item = Grant> {
         let (publish, subscribe) = (self.act.publishes(), self.act.subscribes());
-        self.resources.into_iter().map(move |filter| Grant { filter, publish, subscribe })
+        self.resources.iter().map(move |filter| Grant { filter: filter.clone(), publish, subscribe })
     }
 }
 

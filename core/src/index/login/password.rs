@@ -87,8 +87,6 @@ impl SlowLogin {
 
 pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, now: UnixSeconds) -> LoginStep<'i> {
     let tenant = index.tenant_of_client(credentials.client_id);
-    let name = credentials.username;
-    let decoy = tenant.map_or_else(|| index.decoy_hash(name), |tenant| tenant.decoy_hash(name));
     let slow = |hash: &ImportedHash, refused| {
         LoginStep::Slow(Box::new(SlowLogin {
             tenant: tenant.map(|tenant| tenant.instance_id().to_owned()),
@@ -111,10 +109,15 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
         Ok((_, _, Verifier::Fast(_))) => Err(Reason::WrongProof),
         Err(reason) => Err(reason),
     };
-    match (result, decoy) {
-        (Err(reason), Some(hash)) => slow(hash, Some(reason)),
-        (result, _) => LoginStep::Done(LoginVerdict { result, tenant, token_code: None }),
+    match result.as_ref().err().and_then(|reason| Some((*reason, decoy(index, tenant, credentials.username)?))) {
+        Some((reason, hash)) => slow(hash, Some(reason)),
+        None => LoginStep::Done(LoginVerdict { result, tenant, token_code: None }),
     }
+}
+
+/// The slow hash that a refusal costs, where there are any.
+fn decoy<'i>(index: &'i BrokerIndex, tenant: Option<&'i TenantIndex>, name: &str) -> Option<&'i ImportedHash> {
+    tenant.map_or_else(|| index.decoy_hash(name), |tenant| tenant.decoy_hash(name))
 }
 
 type Found<'i> = (&'i TenantIndex, Key<'i>, &'i Verifier);

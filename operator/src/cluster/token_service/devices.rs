@@ -10,10 +10,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, ResourceExt as _};
+use mqtt_access_core::bundle::Digest;
 use mqtt_access_core::credential::device_key_id;
 use mqtt_access_crds::{DeviceCredential, Mechanism, Stored};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use crate::cluster::cache::{Cached as _, Group, ObjectKey};
@@ -166,9 +166,8 @@ async fn create(
 
 /// The same for one client ID, so that two calls at once make one device.
 fn name_of(instance_id: &str, client_id: &str) -> String {
-    let hash = Sha256::new().chain_update(instance_id).chain_update([0]).chain_update(client_id).finalize();
-    let text: Vec<String> = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("device-{}", text.concat())
+    let hash = Digest::of(format!("{instance_id}\0{client_id}").as_bytes());
+    format!("device-{:.32}", hash.as_str())
 }
 
 fn client_id_of(device: &DeviceCredential) -> Option<&str> {

@@ -14,8 +14,6 @@
 //! this dialect needs anyway, or turn that cache off. EMQX announces its own algorithm and iteration count to every client: both
 //! have to be those that the operator is configured with for this broker.
 
-use std::fmt::Write as _;
-
 use mqtt_access_core::client::Map;
 use mqtt_access_core::index::Login;
 use mqtt_access_core::scram::Keys;
@@ -48,20 +46,12 @@ pub(super) fn judge<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<
 pub(super) fn body(keys: &Keys, login: Option<&Login>) -> String {
     let Keys { salt, stored_key, server_key } = keys;
     let reply = ScramReply {
-        stored_key: hex(stored_key.expose()),
-        server_key: hex(server_key.expose()),
-        salt: hex(salt.expose()),
+        stored_key: stored_key.hex(),
+        server_key: server_key.hex(),
+        salt: salt.hex(),
         is_superuser: false,
         client_attrs: login.map(Login::attributes),
         expire_at: login.and_then(Login::expires_at),
     };
     serde_json::to_string(&reply).unwrap_or_else(|_| DENY.to_owned())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string fails never.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -4,7 +4,7 @@
 //! is not signed could have been changed by anybody on the way.
 
 use axum::http::{HeaderMap, header};
-use sha2::{Digest as _, Sha256};
+use mqtt_access_core::bundle::Digest;
 
 use super::{Method, SignatureProblem, Signed, Unsigned, nonce, timestamp};
 
@@ -73,9 +73,9 @@ pub(super) fn read(request: &Unsigned<'_>, authorization: &Authorization) -> Res
         return Err(SignatureProblem::Invalid(name));
     }
     let value = |name: &'static str| one(request.headers, name).ok_or(SignatureProblem::Invalid(name));
-    let digest = hex(&Sha256::digest(request.body));
-    let body_fits = value(DIGEST)? == digest;
-    let text = format!("{SCHEME}\n{}", hex(&Sha256::digest(canonical(request, authorization, &digest)?)));
+    let digest = Digest::of(request.body);
+    let body_fits = value(DIGEST)? == digest.as_str();
+    let text = format!("{SCHEME}\n{}", Digest::of(canonical(request, authorization, &digest)?.as_bytes()));
     Ok(Signed {
         key_id: authorization.key_id.clone(),
         action: value(ACTION)?.to_owned(),
@@ -89,7 +89,11 @@ pub(super) fn read(request: &Unsigned<'_>, authorization: &Authorization) -> Res
     })
 }
 
-fn canonical(request: &Unsigned<'_>, authorization: &Authorization, digest: &str) -> Result<String, SignatureProblem> {
+fn canonical(
+    request: &Unsigned<'_>,
+    authorization: &Authorization,
+    digest: &Digest,
+) -> Result<String, SignatureProblem> {
     let mut headers = String::new();
     for name in &authorization.headers {
         let value = one(request.headers, name).ok_or(SignatureProblem::Invalid("SignedHeaders"))?;
@@ -105,15 +109,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     value.to_str().ok().map(str::trim)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
