@@ -26,6 +26,16 @@ use crate::secret::Secret;
 /// The format that [`encode`] writes. Every version that was ever written decodes for ever.
 pub const FORMAT_VERSION: u32 = 2;
 
+/// How a broker learns what its clients may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AclDelivery {
+    /// It asks at each publish and subscription.
+    #[default]
+    Http,
+    /// The login reply carries the client's rules; what they leave open is asked. A change reaches a session when it ends.
+    Inline,
+}
+
 /// A point in time: seconds since 1970-01-01 UTC.
 pub type UnixSeconds = i64;
 

@@ -5,6 +5,7 @@
 
 mod key;
 mod login;
+mod persona;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use login::{CheckedLogin, Credentials, Login, LoginStep, LoginVerdict, ScramVerdict, SlowLogin};
+pub use persona::Persona;
 pub use tenant::TenantIndex;
 
 use crate::bundle::UnixSeconds;

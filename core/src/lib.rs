@@ -11,9 +11,11 @@
 //! - [`topic`] and [`template`]: MQTT's topics, and filters with variables.
 //! - [`policy`]: who is meant, and what is allowed or denied. [`rules`] is the same as an index, with `decide`.
 //! - [`credential`], [`token`], [`scram`], [`password`]: what a client presents. [`ticket`]: what it is given.
+//! - [`acl_file`]: the rules in the words of brokers that evaluate them themselves.
 //! - [`claims`]: which tenant owns which client IDs and topics.
 //! - [`bundle`]: one tenant in canonical bytes. [`index`]: bundles in the form that answers.
 
+pub mod acl_file;
 mod audience;
 pub mod bundle;
 pub mod claims;

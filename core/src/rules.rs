@@ -5,6 +5,7 @@
 //! match it), not the number of rules or devices. A subscription with wildcards may overlap many Deny rules and then
 //! visits those.
 
+mod of_client;
 mod trie;
 mod walk;
 
@@ -16,6 +17,8 @@ use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{TemplateError, Topic};
 use crate::topic::{Filter, TopicName};
 use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
+pub use of_client::ClientRule;
+use of_client::Written;
 use trie::{Entries, Entry, Trie};
 use walk::{Asked, Walk};
 
@@ -35,6 +38,9 @@ pub struct Rules {
     deny_everything: Entries,
     /// The tenant's topic space: what a superuser may use.
     space: Trie,
+    space_filters: Vec<Box<str>>,
+    /// The same rules as in the tries, by audience: for [`Rules::of_client`].
+    written: Vec<Written>,
 }
 
 /// A client with the audiences that it belongs to: what [`Rules::decide`] judges.
@@ -70,6 +76,7 @@ impl Rules {
         for filter in space {
             let filter = Filter::parse(filter).map_err(TemplateError::from)?;
             builder.space.insert_filter(&Topic::Exact(filter.as_str().into()), Entry::UNCONDITIONAL);
+            builder.space_filters.push(filter.as_str().into());
         }
         Ok(builder.finish(namespace))
     }
@@ -170,7 +177,9 @@ struct Builder {
     allow: Trie,
     deny: Trie,
     space: Trie,
+    space_filters: Vec<Box<str>>,
     deny_everything: Entries,
+    written: Vec<Written>,
 }
 
 impl Builder {
@@ -191,6 +200,7 @@ impl Builder {
             let id = u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX);
             let audience = if rule.effect == Effect::Deny { denied } else { audience };
             self.add_rule(rule, Entry::new(id, audience, rule))?;
+            self.written.push(Written::of(rule, id, audience)?);
         }
         Ok(())
     }
@@ -215,12 +225,24 @@ impl Builder {
     }
 
     fn finish(self, namespace: &str) -> Rules {
-        let Self { policies, audience_of, rules, audiences, mut allow, mut deny, mut space, mut deny_everything } =
-            self;
+        let Self {
+            policies,
+            audience_of,
+            rules,
+            audiences,
+            mut allow,
+            mut deny,
+            mut space,
+            space_filters,
+            mut deny_everything,
+            mut written,
+        } = self;
         [&mut allow, &mut deny, &mut space].into_iter().for_each(Trie::finish);
         deny_everything.finish();
+        written.sort_by_key(Written::key);
+        let namespace = namespace.to_owned();
         Rules {
-            namespace: namespace.to_owned(),
+            namespace,
             policies,
             audience_of,
             rules,
@@ -229,13 +251,15 @@ impl Builder {
             deny,
             deny_everything,
             space,
+            space_filters,
+            written,
         }
     }
 }
 
 /// What a rule says besides its topics, packed beside each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Conditions {
+pub struct Conditions {
     publish: bool,
     subscribe: bool,
     /// One bit a QoS level; zero means that the rule does not ask.
@@ -246,20 +270,46 @@ pub(crate) struct Conditions {
 impl Conditions {
     const NONE: Self = Self { publish: true, subscribe: true, qos: 0, retain: None };
 
-    fn of(actions: &BTreeSet<Action>, qos: Option<&BTreeSet<Qos>>, retain: Option<bool>) -> Self {
+    /// Those of a rule.
+    #[must_use]
+    pub fn of(rule: &Rule) -> Self {
         // An empty list of levels is malformed; as "does not ask" it would widen an Allow, so it is no level at all.
         const NO_LEVEL: u8 = 0x80;
-        let bits = qos.map_or(0, |levels| levels.iter().fold(NO_LEVEL, |bits, level| bits | level.bit()));
+        let Rule { index: _, effect: _, actions, topics: _, qos, retain } = rule;
+        let bits = qos.as_ref().map_or(0, |levels| levels.iter().fold(NO_LEVEL, |bits, level| bits | level.bit()));
         Self {
             publish: actions.contains(&Action::Publish),
             subscribe: actions.contains(&Action::Subscribe),
             qos: bits,
-            retain,
+            retain: *retain,
         }
     }
 
+    /// Whether the rule is about an action.
+    #[must_use]
+    pub fn concern(self, action: Action) -> bool {
+        match action {
+            Action::Publish => self.publish,
+            Action::Subscribe => self.subscribe,
+        }
+    }
+
+    /// The QoS levels that the rule is about; `None` where it does not ask.
+    #[must_use]
+    pub fn qos(self) -> Option<BTreeSet<Qos>> {
+        let levels = (0..=2).filter_map(|level| Qos::try_from(level).ok()).filter(|qos| self.qos & qos.bit() != 0);
+        (self.qos != 0).then(|| levels.collect())
+    }
+
+    /// The retain flag of publishes that the rule is about; `None` where it does not ask.
+    #[must_use]
+    pub fn retain(self) -> Option<bool> {
+        self.retain
+    }
+
     /// Whether the rule is about the request. What the broker does not tell holds for a Deny and fails for an Allow.
-    fn hold(self, request: &Request<'_>, effect: Effect) -> bool {
+    #[must_use]
+    pub fn hold(self, request: &Request<'_>, effect: Effect) -> bool {
         let unknown = effect == Effect::Deny;
         let qos = self.qos == 0 || request.qos.map_or(unknown, |qos| self.qos & qos.bit() != 0);
         match request.target {

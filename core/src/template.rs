@@ -3,9 +3,12 @@
 //! A template is parsed once and never rendered into a string on the reply path: its levels are compared with those of
 //! the request. What a variable's value may be, and what an unusable value means, is [`render`].
 
+mod for_client;
 pub mod render;
 
 use thiserror::Error;
+
+pub use for_client::ClientTopic;
 
 use crate::topic::{Filter, TopicError};
 

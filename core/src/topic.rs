@@ -8,8 +8,8 @@ mod relation;
 
 use thiserror::Error;
 
-pub(crate) use relation::covers_with_dollars;
 pub use relation::{covers, overlap_witness, overlaps};
+pub(crate) use relation::{covers_with_dollars, overlaps_with_dollars};
 
 /// The longest topic name or filter that MQTT can carry, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 65_535;

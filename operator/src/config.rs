@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use mqtt_access_core::acl_file::Language;
+use mqtt_access_core::bundle::AclDelivery;
 use mqtt_access_core::scram::{MAX_ITERATIONS, MIN_ITERATIONS, ScramAlgorithm, ScramSettings};
 use serde::Deserialize;
 use thiserror::Error;
@@ -50,6 +52,13 @@ pub struct Broker {
     /// configuration. A change derives the keys of every such client anew.
     #[serde(default)]
     pub scram: Scram,
+    /// How it learns what its clients may do: `Http` (it asks at each publish and subscription) or `Inline` (the login
+    /// reply tells; EMQX 5.8 and later, rmqtt).
+    #[serde(default)]
+    pub acl_delivery: AclDelivery,
+    /// Whose ACL files are compiled for it. Left out: all, for information. Listed: what such a file cannot say is a finding.
+    #[serde(default)]
+    pub acl_files: Option<Vec<Language>>,
 }
 
 /// The SCRAM settings of a broker: SHA-256 with 4096 iterations unless told otherwise, as EMQX has it.
@@ -115,6 +124,8 @@ impl Default for Config {
             tenant_namespace_selector: LabelSelector::default(),
             allow_dollar_topics: false,
             scram: Scram::default(),
+            acl_delivery: AclDelivery::default(),
+            acl_files: None,
         };
         Self { brokers: vec![broker], token_service: None }
     }

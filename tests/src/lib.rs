@@ -26,6 +26,7 @@ pub mod first_light;
 pub mod http;
 pub mod https;
 pub mod kubectl;
+pub mod models;
 pub mod mqtt;
 pub mod operator_fixture;
 pub mod ports;

@@ -11,7 +11,7 @@ use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
-use crate::policy::Action;
+use crate::policy::{Action, Policy};
 use crate::rules::{Rules, known_principal};
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
@@ -24,22 +24,23 @@ const DECOY_DOMAIN: &[u8] = b"mqtt-access/password-decoy/v1\0";
 /// A bundle in the form that answers questions.
 #[derive(Debug)]
 pub struct TenantIndex {
-    tenant: Tenant,
+    pub(super) tenant: Tenant,
     tenant_id: String,
     revision: u64,
-    rules: Rules,
-    devices: Vec<Entry>,
-    by_client_id: HashMap<String, usize>,
+    policies: Vec<Policy>,
+    pub(super) rules: Rules,
+    pub(super) devices: Vec<Entry>,
+    pub(super) by_client_id: HashMap<String, usize>,
     by_key_id: HashMap<String, usize>,
-    by_login: HashMap<String, usize>,
+    pub(super) by_login: HashMap<String, usize>,
     /// The devices with slow hashes, which stand in for those of names that do not exist.
     with_slow_hash: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    device: Device,
-    audiences: Arc<[AudienceId]>,
+pub(super) struct Entry {
+    pub(super) device: Device,
+    pub(super) audiences: Arc<[AudienceId]>,
 }
 
 impl TenantIndex {
@@ -57,6 +58,7 @@ impl TenantIndex {
             devices: Vec::with_capacity(devices.len()),
             tenant,
             revision,
+            policies,
             rules,
         };
         let mut known = HashSet::new();
@@ -112,6 +114,12 @@ impl TenantIndex {
     #[must_use]
     pub fn devices_by_policy(&self) -> BTreeMap<&str, usize> {
         self.rules.count_by_policy(self.devices.iter().map(|entry| &*entry.audiences))
+    }
+
+    /// The policies as the bundle has them, in no order; one may come in several parts.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
     }
 
     /// The compiled policies.
@@ -312,7 +320,7 @@ impl TenantIndex {
         self.device_client(device, usual_mode(device))
     }
 
-    fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
+    pub(super) fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
         Client {
             client_id: device.client_id.one().unwrap_or_default(),
             client_id_proven: device.client_id.one().is_some(),
@@ -329,7 +337,7 @@ impl TenantIndex {
         }
     }
 
-    fn key_client<'a>(&'a self, key: &'a AccessKey, mode: Mode) -> Client<'a> {
+    pub(super) fn key_client<'a>(&'a self, key: &'a AccessKey, mode: Mode) -> Client<'a> {
         Client {
             client_id: "",
             client_id_proven: false,

@@ -48,8 +48,7 @@ impl Entry {
     pub(super) const UNCONDITIONAL: Self = Self { rule: 0, audience: 0, conditions: Conditions::NONE, exact: None };
 
     pub(super) fn new(rule: u32, audience: AudienceId, source: &Rule) -> Self {
-        let conditions = Conditions::of(&source.actions, source.qos.as_ref(), source.retain);
-        Self { rule, audience, conditions, exact: None }
+        Self { rule, audience, conditions: Conditions::of(source), exact: None }
     }
 }
 

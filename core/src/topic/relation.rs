@@ -38,14 +38,24 @@ fn covers_unless<'a>(outer: Filter<'a>, inner: Filter<'a>, escapes: impl Fn(Leve
 /// Whether some name is matched by both filters.
 #[must_use]
 pub fn overlaps(a: Filter<'_>, b: Filter<'_>) -> bool {
+    overlaps_unless(a, b, Level::is_dollar)
+}
+
+/// As [`overlaps`], for a filter whose leading wildcard reaches names that start with `$`.
+#[must_use]
+pub(crate) fn overlaps_with_dollars(a: Filter<'_>, b: Filter<'_>) -> bool {
+    overlaps_unless(a, b, |_| false)
+}
+
+fn overlaps_unless<'a>(a: Filter<'a>, b: Filter<'a>, escapes: impl Fn(Level<'a>) -> bool) -> bool {
     let (mut a, mut b) = (a.levels(), b.levels());
     let mut first = true;
     loop {
         match (a.next(), b.next()) {
             (Some(Level::Hash), other) | (other, Some(Level::Hash)) => {
-                return !(first && other.is_some_and(Level::is_dollar));
+                return !(first && other.is_some_and(escapes));
             }
-            (Some(Level::Plus), Some(other)) | (Some(other), Some(Level::Plus)) if !(first && other.is_dollar()) => {}
+            (Some(Level::Plus), Some(other)) | (Some(other), Some(Level::Plus)) if !(first && escapes(other)) => {}
             (Some(Level::Literal(x)), Some(Level::Literal(y))) if x == y => {}
             (None, None) => return true,
             _ => return false,

@@ -52,6 +52,31 @@ proptest! {
     }
 
     #[test]
+    fn the_rules_written_out_for_a_client_give_the_verdict_that_the_index_gives(scenario in scenario()) {
+        let rules = compile(&scenario);
+        let principal = rules.principal(scenario.client.client());
+        let written = rules.of_client(&principal);
+        for asked in scenario.asked.iter().filter(|asked| asked.notation == Notation::Mqtt) {
+            let request = &asked.request();
+            let verdict = rules.decide(&principal, request);
+            let concerned = |effect| {
+                let of_effect = written.iter().filter(move |rule| rule.effect == effect);
+                of_effect.filter(move |rule| rule.conditions.hold(request, effect))
+            };
+            let denied = concerned(Effect::Deny).find(|rule| rule.topic.refuses(request));
+            let allowed = concerned(Effect::Allow).find(|rule| rule.topic.grants(request));
+            let by_token = matches!(verdict.cause(), Cause::Reason(Reason::NotGrantedByToken | Reason::TokenTypeMismatch));
+            let (allow, cause) = match (denied, allowed) {
+                (Some(rule), _) => (false, rule.cause),
+                (None, Some(rule)) if !by_token => (true, rule.cause),
+                (None, Some(_)) => (false, verdict.cause()),
+                (None, None) => (false, Cause::Reason(Reason::NotGranted)),
+            };
+            prop_assert_eq!((verdict.is_allow(), verdict.cause()), (allow, cause), "{:?}", asked);
+        }
+    }
+
+    #[test]
     fn an_allowed_subscription_receives_only_what_is_granted_and_nothing_that_is_denied(scenario in scenario()) {
         let rules = compile(&scenario);
         for asked in scenario.asked.iter().filter(|asked| asked.is(Action::Subscribe, Notation::Mqtt)) {

@@ -1,0 +1,4 @@
+//! How brokers evaluate rules themselves, as their documents and sources tell: small and obvious, and nothing that the product
+//! uses. A request that a model allows has to be one that SEMANTICS.md allows.
+
+pub mod emqx;
