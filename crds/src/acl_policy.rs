@@ -155,7 +155,8 @@ pub struct AclPolicyStatus {
     /// The conditions `Accepted` and `Compiled`.
     ///
     /// `Accepted`: the policy belongs to a tenant. Reasons: `Accepted`; or `Invalid`, `TenantNotFound`, `TenantNotServed`.
-    /// `Compiled`: every rule is in force as written. Reasons: `Compiled`; or `Findings`, `NotAccepted`.
+    /// `Compiled`: every rule is in force as written. Reasons: `Compiled`,
+    /// `CompiledWithWarnings`; or `Findings`, `NotAccepted`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -165,7 +166,8 @@ pub struct AclPolicyStatus {
     #[schemars(with = "i64")]
     pub matched_devices: Option<u32>,
 
-    /// What is not in force as written, and why, for example `rules[0].topics[1]: outside the topic space`.
+    /// What is not in force as written, and what is in force but looks like a mistake. Each begins with its place and ends with
+    /// a reason, for example `rules[0].topics[1]: no filter of the topic space covers it (OutsideTopicSpace)`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
 }
@@ -190,6 +192,8 @@ reasons! {
     pub enum PolicyCompiled for "Compiled" {
         /// If and only if there are no findings.
         Compiled => True,
+        /// Every rule is in force as written, and some look like a mistake: see `status.findings`.
+        CompiledWithWarnings => True,
         /// Some of it is not in force as written: see `status.findings`.
         Findings => False,
         /// The policy is not accepted, so it was not compiled.

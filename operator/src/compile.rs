@@ -18,6 +18,8 @@ use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{AclPolicy, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored};
 
+use crate::finding::{self, Finding};
+
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};
 pub(crate) use policy::tenant_of as tenant_of_policy;
@@ -144,10 +146,8 @@ pub struct PolicyReport {
     pub accepted: PolicyAccepted,
     /// Its message.
     pub message: String,
-    /// Reason of the condition `Compiled`.
-    pub compiled: PolicyCompiled,
-    /// What is not in force as written.
-    pub findings: Vec<String>,
+    /// What is not in force as written, and what looks wrong; of an accepted policy only.
+    pub findings: Vec<Finding>,
     /// How many devices it selects, where that was counted.
     pub matched: Option<usize>,
 }
@@ -165,10 +165,21 @@ impl Reports {
             let refused = (report.accepted != PolicyAccepted::Accepted).then(|| report.message.clone());
             refused
                 .into_iter()
-                .chain(report.findings.iter().cloned())
+                .chain(report.findings.iter().map(ToString::to_string))
                 .map(move |text| format!("AclPolicy {name}: {text}"))
         });
         self.findings.iter().cloned().chain(keys).chain(devices).chain(policies)
+    }
+}
+
+impl PolicyReport {
+    /// Reason of the condition `Compiled`.
+    #[must_use]
+    pub fn compiled(&self) -> PolicyCompiled {
+        match self.accepted {
+            PolicyAccepted::Accepted => finding::outcome(&self.findings),
+            _ => PolicyCompiled::NotAccepted,
+        }
     }
 }
 

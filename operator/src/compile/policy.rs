@@ -8,9 +8,10 @@ use mqtt_access_core::bundle::Claims;
 use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
 use mqtt_access_core::template::Topic;
 use mqtt_access_core::topic::{Filter, covers};
-use mqtt_access_crds::{self as crds, AclPolicy, PolicyAccepted, PolicyCompiled, Stored, Undecodable};
+use mqtt_access_crds::{self as crds, AclPolicy, PolicyAccepted, Stored, Undecodable};
 
 use super::PolicyReport;
+use crate::finding::{Finding, FindingReason, Place};
 
 /// The most `*` in one glob, and the most globs with one in a tenant: each is compared with the client ID of every device.
 const MAX_STARS: usize = 4;
@@ -69,18 +70,16 @@ fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims) -> (Poli
     let rules = policy.spec.rules.iter().zip(0..);
     let rules = rules.filter_map(|(source, index)| rule(source, index, claims, &mut findings)).collect();
     let compiled = Policy { name: policy.name_any(), subjects, rules };
-    let outcome = if findings.is_empty() { PolicyCompiled::Compiled } else { PolicyCompiled::Findings };
     let report = PolicyReport {
         accepted: PolicyAccepted::Accepted,
         message: "the policy belongs to its tenant".to_owned(),
-        compiled: outcome,
         findings,
         matched: None,
     };
     (compiled, report)
 }
 
-fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<String>) -> Option<Rule> {
+fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<Finding>) -> Option<Rule> {
     // Without `..`: a field that is added to a rule must be thought of here.
     let crds::Rule { effect, actions, topics, qos, retain } = source;
     let mut keep = Vec::new();
@@ -88,16 +87,16 @@ fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<Str
     for (topic, place) in topics.iter().zip(0..) {
         match check(topic, *effect, claims) {
             Ok(()) => keep.push(topic.clone()),
-            Err(fault) => {
+            Err((reason, message)) => {
                 unreadable |= *effect == crds::Effect::Deny;
-                findings.push(format!("rules[{index}].topics[{place}]: {fault}"));
+                findings.push(Finding::new(Place::Topic(index, place), reason, message));
             }
         }
     }
     let levels: Option<BTreeSet<Qos>> = qos.iter().map(|level| Qos::try_from(*level).ok()).collect();
     if levels.is_none() {
         unreadable |= *effect == crds::Effect::Deny;
-        findings.push(format!("rules[{index}].qos: a QoS is 0, 1 or 2"));
+        findings.push(Finding::new(Place::Qos(index), FindingReason::InvalidQos, "a QoS is 0, 1 or 2"));
     }
     match (effect, levels) {
         (crds::Effect::Deny, _) if unreadable => Some(deny_everything(index)),
@@ -114,17 +113,19 @@ fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<Str
 }
 
 /// Why a topic of a rule is not in force, and what is so instead.
-fn check(topic: &str, effect: crds::Effect, claims: &Claims) -> Result<(), String> {
+fn check(topic: &str, effect: crds::Effect, claims: &Claims) -> Result<(), (FindingReason, String)> {
+    let invalid = |message| Err((FindingReason::InvalidTopic, message));
     match (Topic::parse(topic), effect) {
         (Ok(_), crds::Effect::Deny) => Ok(()),
         (Err(error), crds::Effect::Deny) => {
-            Err(format!("{error}; until then everything is denied to the policy's subjects"))
+            invalid(format!("{error}; until then everything is denied to the policy's subjects"))
         }
-        (Err(error), crds::Effect::Allow) => Err(format!("{error}; until then it allows nothing")),
+        (Err(error), crds::Effect::Allow) => invalid(format!("{error}; until then it allows nothing")),
         (Ok(parsed), crds::Effect::Allow) if is_owned(&parsed, claims) => Ok(()),
-        (Ok(_), crds::Effect::Allow) => {
-            Err("no filter of the tenant's topic space in force covers it, so it allows nothing; narrow it".to_owned())
-        }
+        (Ok(_), crds::Effect::Allow) => Err((
+            FindingReason::OutsideTopicSpace,
+            "no filter of the tenant's topic space in force covers it, so it allows nothing; narrow it".to_owned(),
+        )),
     }
 }
 
@@ -208,7 +209,6 @@ fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &s
     let report = PolicyReport {
         accepted: PolicyAccepted::Invalid,
         message: format!("{effect}: {fault}"),
-        compiled: PolicyCompiled::NotAccepted,
         findings: Vec::new(),
         matched: None,
     };

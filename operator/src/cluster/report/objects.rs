@@ -99,9 +99,10 @@ async fn write_policy(
     report: &PolicyReport,
 ) -> Result<(), ReportError> {
     let accepted = condition(policy.as_ref(), report.accepted, report.message.clone());
-    let compiled = condition(policy.as_ref(), report.compiled, compiled_message(report));
+    let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
     let mut fields = generation(policy.as_ref());
-    fields.insert("findings".to_owned(), json!(report.findings));
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    fields.insert("findings".to_owned(), json!(findings));
     if let Some(matched) = report.matched {
         fields.insert("matchedDevices".to_owned(), json!(matched));
     }
@@ -109,8 +110,11 @@ async fn write_policy(
 }
 
 fn compiled_message(report: &PolicyReport) -> String {
-    match report.compiled {
+    match report.compiled() {
         PolicyCompiled::Compiled => "every rule is in force as written".to_owned(),
+        PolicyCompiled::CompiledWithWarnings => {
+            "every rule is in force as written, and some look wrong; see `status.findings`".to_owned()
+        }
         PolicyCompiled::Findings => "some of it is not in force as written; see `status.findings`".to_owned(),
         PolicyCompiled::NotAccepted => report.message.clone(),
     }
