@@ -5,8 +5,10 @@
 //! a `ConfigMap`, `compile` into its folder, the sidecar into `--acl-dir`.
 
 pub mod emqx;
+mod files;
 pub mod mosquitto;
 
+pub use files::{File, Sections};
 use serde::Deserialize;
 
 /// Whose files.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use mqtt_access_core::acl_file::Language;
+use mqtt_access_core::acl_file::{File, Language};
 use mqtt_access_core::bundle::AclDelivery;
 use mqtt_access_core::scram::{MAX_ITERATIONS, MIN_ITERATIONS, ScramAlgorithm, ScramSettings};
 use serde::Deserialize;
@@ -180,6 +180,13 @@ impl Config {
 }
 
 impl Broker {
+    /// The ACL files that are compiled for it.
+    #[must_use]
+    pub fn wanted_files(&self) -> Vec<File> {
+        let languages = self.acl_files.as_deref().unwrap_or(&Language::ALL);
+        File::ALL.into_iter().filter(|file| languages.contains(&file.language())).collect()
+    }
+
     /// Whether a namespace with these labels may hold tenants of this broker.
     #[must_use]
     pub fn admits(&self, labels: &BTreeMap<String, String>) -> bool {

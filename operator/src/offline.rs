@@ -1,6 +1,7 @@
 //! Without a cluster: manifests in, and bundles out to a folder (`compile`) or to a sidecar in the same process
 //! (`standalone`). What is compiled, and how, is the same as in the cluster.
 
+mod acl_files;
 mod gather;
 mod out_dir;
 mod secrets;
@@ -9,13 +10,17 @@ pub mod standalone;
 use std::path::{Path, PathBuf};
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{BundleError, Encoded, UnixSeconds, encode};
+use mqtt_access_core::acl_file::Sections;
+use mqtt_access_core::bundle::{Bundle, BundleError, Encoded, UnixSeconds, encode};
+use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::template::TemplateError;
 use thiserror::Error;
 
 use crate::compile;
 use crate::config::{Broker, Config};
 use crate::login::Derived;
 use crate::manifest::{self, Refused};
+use crate::names;
 use gather::{GatherError, Outcome, Sources};
 use out_dir::OutDirError;
 use secrets::{Secrets, SecretsError};
@@ -35,6 +40,9 @@ pub enum OfflineError {
     /// A bundle cannot be encoded.
     #[error("the bundle of tenant `{0}` cannot be encoded")]
     Encode(String, #[source] BundleError),
+    /// A topic of a bundle is none, although it was compiled.
+    #[error("the bundle of tenant `{0}` cannot be read back")]
+    Index(String, #[source] TemplateError),
     /// The output folder cannot be written.
     #[error(transparent)]
     Out(#[from] OutDirError),
@@ -46,10 +54,37 @@ pub enum OfflineError {
 /// The bundles of one broker.
 #[derive(Debug)]
 pub struct BrokerBundles {
-    /// Namespace and name of each tenant, with its bundle.
-    pub bundles: Vec<(String, String, Encoded)>,
+    /// One for each tenant that owns what it claims.
+    pub bundles: Vec<TenantBundle>,
     /// What is not in force as written.
     pub findings: Vec<String>,
+}
+
+/// The bundle of a tenant.
+#[derive(Debug)]
+pub struct TenantBundle {
+    /// Namespace of the tenant.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What is in force.
+    pub bundle: Bundle,
+    /// The same in bytes.
+    pub encoded: Encoded,
+}
+
+impl TenantBundle {
+    /// What its folder is called.
+    fn folder(&self) -> String {
+        names::bundle(&self.namespace, &self.name)
+    }
+
+    /// What it says in ACL files. Its revision is none of what they say.
+    fn sections(self, now: UnixSeconds) -> Result<(String, Sections), OfflineError> {
+        let folder = self.folder();
+        let index = TenantIndex::new(self.bundle, 0).map_err(|error| OfflineError::Index(folder.clone(), error))?;
+        Ok((folder, Sections::of(&index, now)))
+    }
 }
 
 /// Compiles the tenants of one broker.
@@ -69,8 +104,9 @@ fn compile_broker(
             Outcome::Gathered(gathered) => {
                 let compiled = compile::compile(&gathered, now);
                 result.findings.extend(compiled.reports.problems().map(|problem| format!("tenant {shown}: {problem}")));
-                let encoded = encode(&compiled.bundle).map_err(|error| OfflineError::Encode(shown, error))?;
-                result.bundles.push((namespace, name, encoded));
+                let bundle = compiled.bundle;
+                let encoded = encode(&bundle).map_err(|error| OfflineError::Encode(shown, error))?;
+                result.bundles.push(TenantBundle { namespace, name, bundle, encoded });
             }
         }
     }
@@ -100,10 +136,13 @@ pub fn compile_to(
     let mut sources = Sources { secrets: &mut secrets, derived: &mut derived };
     let mut summary = Summary { bundles: 0, written: 0, findings: gather::strays(&objects, config) };
     for broker in &config.brokers {
-        let compiled = compile_broker(&objects, config, broker, &mut sources, now())?;
+        let (folder, now) = (out.join(&broker.name), now());
+        let compiled = compile_broker(&objects, config, broker, &mut sources, now)?;
         summary.bundles += compiled.bundles.len();
-        summary.written += out_dir::write(&out.join(&broker.name), &compiled.bundles)?;
+        summary.written += out_dir::write(&folder, &compiled.bundles)?;
         summary.findings.extend(compiled.findings);
+        let sections: Result<Vec<_>, _> = compiled.bundles.into_iter().map(|bundle| bundle.sections(now)).collect();
+        acl_files::write(&folder, &broker.wanted_files(), &sections?)?;
     }
     Ok(summary)
 }

@@ -44,6 +44,10 @@ struct RunArgs {
     /// A private, best memory-backed folder for the last good bundles and logins, so that a restart needs no API server.
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// A folder shared with a broker that reads files: its `acl.conf`, or `mosquitto.acl` and `mosquitto.passwords`, are kept
+    /// there. The broker has to be told to read them again.
+    #[arg(long)]
+    acl_dir: Option<PathBuf>,
     /// Add the header `mqtt-access-cause` to replies: the rule or the reason behind the verdict.
     #[arg(long)]
     cause_header: bool,
@@ -57,12 +61,12 @@ enum SourceKind {
 
 impl RunArgs {
     fn config(self) -> Option<RunConfig> {
-        let Self { source, namespace, path, http, admin, state_dir, cause_header } = self;
+        let Self { source, namespace, path, http, admin, state_dir, acl_dir, cause_header } = self;
         let source = match source {
             SourceKind::Kubernetes => SourceConfig::Kubernetes { namespace: namespace? },
             SourceKind::Dir => SourceConfig::Dir { path: path? },
         };
-        Some(RunConfig { source, http, admin, state_dir, cause_header })
+        Some(RunConfig { source, http, admin, state_dir, acl_dir, cause_header })
     }
 }
 

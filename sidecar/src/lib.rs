@@ -5,13 +5,15 @@
 //!   source::dir         a folder  >  store (last good)  <            |                 |-> login_table (RabbitMQ)
 //!   operator standalone  bytes   /      |                \            '-> http::login -> slow_hashes, failures
 //!                                       |                   reply, metrics, denial_log
-//!                                       '-> state (disk)    admin: /livez /readyz /metrics
+//!                                       |-> state (disk)    admin: /livez /readyz /metrics
+//!                                       '-> acl_dir: files for brokers that read files
 //! ```
 //!
 //! [`Store`] takes bundles from any source, checks them completely and swaps one pointer. [`serve`] answers brokers and
 //! probes from it until it is told to stop; listeners, clock and shutdown are passed in. `standalone` of the operator uses
 //! just these two.
 
+mod acl_dir;
 mod admin;
 pub mod cli;
 mod clock;
@@ -35,6 +37,7 @@ mod state;
 mod store;
 mod tenant_key;
 
+pub use acl_dir::keep_acl_files;
 pub use clock::Clock;
 pub use http::Timeouts;
 pub use run::{RunError, run};

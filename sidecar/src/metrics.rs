@@ -43,6 +43,10 @@ pub(crate) struct Metrics {
     change_age: Gauge,
     load_age: Gauge,
     loaded: AtomicU64,
+    acl_files_written: Counter,
+    acl_file_failures: Counter,
+    acl_files_age: Gauge,
+    acl_files_agreed: AtomicU64,
 }
 
 /// What is in service, in numbers.
@@ -95,10 +99,15 @@ impl Metrics {
             change_age: Gauge::default(),
             load_age: Gauge::default(),
             loaded: AtomicU64::default(),
+            acl_files_written: Counter::default(),
+            acl_file_failures: Counter::default(),
+            acl_files_age: Gauge::default(),
+            acl_files_agreed: AtomicU64::default(),
         };
         metrics.register_requests();
         metrics.register_logins();
         metrics.register_bundles();
+        metrics.register_acl_files();
         metrics
     }
 
@@ -138,6 +147,15 @@ impl Metrics {
         registry.register_with_unit("bundle_change_age", help, Unit::Seconds, self.change_age.clone());
         let help = "Time since a source was last read with success; -1 before it was";
         registry.register_with_unit("bundle_load_age", help, Unit::Seconds, self.load_age.clone());
+    }
+
+    fn register_acl_files(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("acl_files_written", "ACL files that were replaced", self.acl_files_written.clone());
+        let help = "Attempts to write ACL files that failed";
+        registry.register("acl_file_failures", help, self.acl_file_failures.clone());
+        let help = "Time since the ACL files were last seen to say what is in service; -1 before they did";
+        registry.register_with_unit("acl_files_age", help, Unit::Seconds, self.acl_files_age.clone());
     }
 
     pub(crate) fn decided(&self, dialect: Dialect, action: About, verdict: VerdictLabel, cause: Cause<'_>) {
@@ -192,12 +210,25 @@ impl Metrics {
         self.loaded.store(u64::try_from(now).unwrap_or_default(), Relaxed);
     }
 
+    pub(crate) fn acl_file_written(&self) {
+        self.acl_files_written.inc();
+    }
+
+    pub(crate) fn acl_file_failed(&self) {
+        self.acl_file_failures.inc();
+    }
+
+    pub(crate) fn acl_files_agree(&self, now: UnixSeconds) {
+        self.acl_files_agreed.store(u64::try_from(now).unwrap_or_default(), Relaxed);
+    }
+
     /// Everything in the text format of `OpenMetrics`. Ages are those of this moment.
     pub(crate) fn render(&self, changed: Option<UnixSeconds>, now: UnixSeconds) -> String {
-        let loaded = i64::try_from(self.loaded.load(Relaxed)).ok().filter(|loaded| *loaded > 0);
+        let last = |at: &AtomicU64| i64::try_from(at.load(Relaxed)).ok().filter(|at| *at > 0);
         let age = |since: Option<i64>| since.map_or(-1, |since| now.saturating_sub(since));
         self.change_age.set(age(changed));
-        self.load_age.set(age(loaded));
+        self.load_age.set(age(last(&self.loaded)));
+        self.acl_files_age.set(age(last(&self.acl_files_agreed)));
         let mut text = String::new();
         // Writing to a string fails never.
         let _ = text::encode(&mut text, &self.registry);

@@ -9,6 +9,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::acl_dir::keep_acl_files;
 use crate::clock::Clock;
 use crate::serve::{Options, serve};
 use crate::source::dir::watch_dir;
@@ -26,6 +27,8 @@ pub struct RunConfig {
     pub admin: SocketAddr,
     /// Where the last good bundles and logins are kept.
     pub state_dir: Option<PathBuf>,
+    /// Where ACL files are kept for the broker.
+    pub acl_dir: Option<PathBuf>,
     /// Whether replies carry their cause.
     pub cause_header: bool,
 }
@@ -69,7 +72,7 @@ pub enum RunError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(config: RunConfig) -> Result<(), RunError> {
-    let RunConfig { source, http, admin, state_dir, cause_header } = config;
+    let RunConfig { source, http, admin, state_dir, acl_dir, cause_header } = config;
     if !http.ip().is_loopback() {
         return Err(RunError::NotLoopback(http));
     }
@@ -81,9 +84,11 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
         None => Store::in_memory(Clock::system()),
     };
     let source = start(source, Arc::clone(&store)).await?;
+    let acl_files = acl_dir.map(|folder| tokio::spawn(keep_acl_files(Arc::clone(&store), folder)));
     tracing::info!(http = ?http.local_addr().ok(), admin = ?admin.local_addr().ok(), "listening");
     serve(store, http, admin, Options { cause_header, state_dir, ..Options::default() }, shutdown).await;
     source.abort();
+    acl_files.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
     Ok(())
 }

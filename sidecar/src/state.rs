@@ -7,9 +7,9 @@
 //! restart without the source then serves what was good before, as it does after any outage.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use mqtt_access_core::bundle::Digest;
@@ -95,13 +95,21 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Replaces a file as a whole.
+/// Replaces a private file as a whole.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, 0o600, |file| file.write_all(bytes))
+}
+
+/// Replaces a file as a whole, by one of this mode whatever the process's mask says.
+pub(crate) fn replace(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let new = path.with_extension("new");
-    // A leftover of a run that was killed would keep its own mode.
+    // A leftover of a run that was killed would be in the way.
     remove_file(&new)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
+    let written = file
+        .set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| fill(&mut file))
+        .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is a failed test")]
 
+mod offline {
+    pub(crate) mod acl_files;
+}
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;

@@ -110,6 +110,12 @@ impl TenantIndex {
         self.devices.len()
     }
 
+    /// When the next credential expires: until then the same clients are admitted.
+    #[must_use]
+    pub fn next_expiry(&self, now: UnixSeconds) -> Option<UnixSeconds> {
+        self.devices.iter().filter_map(|entry| entry.device.expires_at).filter(|end| *end > now).min()
+    }
+
     /// How many devices each policy selects; policies that select none are absent.
     #[must_use]
     pub fn devices_by_policy(&self) -> BTreeMap<&str, usize> {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use mqtt_access_core::bundle::{BundleError, Encoded, decode_index};
 use thiserror::Error;
 
+use super::TenantBundle;
 use super::secrets::write_private;
-use crate::names;
 
 /// Why the folder is not written.
 #[derive(Debug, Error)]
@@ -25,14 +25,14 @@ pub enum OutDirError {
 }
 
 /// Writes the bundles of a broker and removes those of others; gives how many were written.
-pub(super) fn write(folder: &Path, bundles: &[(String, String, Encoded)]) -> Result<usize, OutDirError> {
+pub(super) fn write(folder: &Path, bundles: &[TenantBundle]) -> Result<usize, OutDirError> {
     create(folder)?;
     let mut wanted = BTreeSet::new();
     let mut written = 0;
-    for (namespace, name, encoded) in bundles {
-        let bundle = names::bundle(namespace, name);
-        written += usize::from(write_bundle(&folder.join(&bundle), encoded)?);
-        wanted.insert(bundle);
+    for bundle in bundles {
+        let name = bundle.folder();
+        written += usize::from(write_bundle(&folder.join(&name), &bundle.encoded)?);
+        wanted.insert(name);
     }
     remove_others(folder, &wanted)?;
     Ok(written)
@@ -75,19 +75,19 @@ fn remove_others(folder: &Path, wanted: &BTreeSet<String>) -> Result<(), OutDirE
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, OutDirError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, OutDirError> {
     let entries = fs::read_dir(folder).map_err(|error| cannot(folder, error))?;
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(|error| cannot(folder, error))).collect()
 }
 
-fn create(folder: &Path) -> Result<(), OutDirError> {
+pub(super) fn create(folder: &Path) -> Result<(), OutDirError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| cannot(folder, error))
 }
 
-fn file(path: &Path, bytes: &[u8]) -> Result<(), OutDirError> {
+pub(super) fn file(path: &Path, bytes: &[u8]) -> Result<(), OutDirError> {
     write_private(path, bytes).map_err(|error| cannot(path, error))
 }
 
-fn cannot(path: &Path, error: io::Error) -> OutDirError {
+pub(super) fn cannot(path: &Path, error: io::Error) -> OutDirError {
     OutDirError::Write(path.display().to_string(), error)
 }

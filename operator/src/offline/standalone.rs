@@ -16,7 +16,7 @@ use tokio::task::block_in_place;
 
 use super::gather::Sources;
 use super::secrets::Secrets;
-use super::{BrokerBundles, OfflineError, compile_broker, gather, now};
+use super::{BrokerBundles, OfflineError, TenantBundle, compile_broker, gather, now};
 use crate::config::Config;
 use crate::login::Derived;
 use crate::manifest;
@@ -148,7 +148,7 @@ impl World {
         // Later than every earlier one, also after the clock was set back.
         self.revision = (self.revision + 1).max(u64::try_from(now()).unwrap_or_default() * 1000);
         let mut offered = BTreeMap::new();
-        for (namespace, name, encoded) in &bundles {
+        for TenantBundle { namespace, name, encoded, .. } in &bundles {
             let files = files(encoded, self.revision).map_err(|error| OfflineError::Encode(name.clone(), error))?;
             // The manifests have been checked: such a name is a tenant's.
             offered.extend(TenantKey::new(namespace, name).map(|key| (key, files)));

@@ -9,6 +9,7 @@
     reason = "a panic is a failed test, and a large future a slow one at worst"
 )]
 
+mod acl_dir;
 mod attributes;
 mod bad_input;
 mod emqx;

@@ -144,3 +144,55 @@ async fn the_log_tells_why_and_no_secret() {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acl_files_stand_beside_the_answers_and_follow_them() {
+    let (folder, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let acl_dir = volume.path().display().to_string();
+    let running = Running::start(folder.path(), &["--acl-dir", &acl_dir]).await;
+    assert_eq!(running.cause().await, "ProofAccepted");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let text = || std::fs::read_to_string(volume.path().join("acl.conf")).unwrap_or_default();
+    while text().contains("no bundle was loaded") || !text().ends_with("{deny, all}.\n") {
+        assert!(Instant::now() < deadline, "no ACL file in time: {}", text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for name in ["mosquitto.acl", "mosquitto.passwords"] {
+        assert!(volume.path().join(name).exists(), "{name}");
+    }
+    let log = running.terminate();
+    assert!(log.contains("ACL file written") && !log.contains("$7$"), "{log}");
+}
+
+/// A limit of no bytes refuses what a full disk does.
+#[test]
+fn a_full_disk_leaves_the_last_good_acl_file() {
+    let (folder, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let kept = volume.path().join("acl.conf");
+    std::fs::write(&kept, "%% last good\n{deny, all}.\n").unwrap();
+    let full = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", full, "sh", env!("CARGO_BIN_EXE_mqtt-access-sidecar"), "run", "--source", "dir", "--path"])
+        .arg(folder.path())
+        .args(["--http", &free_port().to_string(), "--admin", &free_port().to_string(), "--acl-dir"])
+        .arg(volume.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut told, mut ready) = (String::new(), false);
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        ready |= line.contains("\"ready\"");
+        told = if line.contains("ACL files not written") { line } else { told };
+        if ready && !told.is_empty() {
+            break;
+        }
+    }
+    assert!(told.contains("File too large"), "{told}");
+    // So that it has been tried with the bundles, too.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "%% last good\n{deny, all}.\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
