@@ -98,6 +98,11 @@ impl<'i> Persona<'i> {
         self.tenant
     }
 
+    /// In which modes its credential can log in; none for clients of an access key.
+    pub(crate) fn modes(&self) -> Vec<Mode> {
+        self.device().map(modes).unwrap_or_default()
+    }
+
     /// How it logs in.
     #[must_use]
     pub fn mode(&self) -> Mode {
