@@ -17,7 +17,7 @@ use crate::template::Topic;
 use crate::topic::Filter;
 use crate::verdict::{Cause, Reason, Request, RuleRef, Target, Verdict};
 
-pub use shown::ShownExplanation;
+pub use shown::{ShownClient, ShownExplanation, ShownRule};
 pub use subject::{SubjectField, Unmet};
 pub use who::{Unidentified, Who};
 pub use why::{ValueFault, Why};

@@ -2,6 +2,7 @@
 //! (`standalone`). What is compiled, and how, is the same as in the cluster.
 
 mod gather;
+mod indexes;
 mod out_dir;
 mod secrets;
 pub mod standalone;
@@ -35,6 +36,9 @@ pub enum OfflineError {
     /// A bundle cannot be encoded.
     #[error("the bundle of tenant `{0}` cannot be encoded")]
     Encode(String, #[source] BundleError),
+    /// A bundle cannot be indexed.
+    #[error("the bundle of tenant `{0}` cannot be indexed, which is a bug")]
+    Index(String, #[source] mqtt_access_core::template::TemplateError),
     /// The output folder cannot be written.
     #[error(transparent)]
     Out(#[from] OutDirError),
@@ -108,6 +112,8 @@ pub fn compile_to(
     Ok(summary)
 }
 
-fn now() -> UnixSeconds {
+pub(crate) use indexes::{Indexed, indexes};
+
+pub(crate) fn now() -> UnixSeconds {
     k8s_openapi::jiff::Timestamp::now().as_second()
 }

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::{Explanation, Matched, NearMiss};
+use crate::bundle::UnixSeconds;
+use crate::index::Persona;
 use crate::policy::Effect;
-use crate::verdict::{Cause, RuleRef};
+use crate::verdict::{Cause, Request, RuleRef};
 
 /// An [`Explanation`] in the words of its JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,8 +27,31 @@ pub struct ShownExplanation {
     pub near: Vec<ShownRule>,
     /// How many more nearly match.
     pub near_omitted: usize,
-    /// The revision of the bundle.
-    pub revision: u64,
+    /// The revision of the bundle; none where nothing was published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+}
+
+/// A client with what was found out about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownClient {
+    /// Its client ID.
+    pub client_id: String,
+    /// How it logs in.
+    pub mode: &'static str,
+    /// The username that it logs in with; of SCRAM any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Its `DeviceCredential`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The access key that it logs in with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
+    /// What it may do.
+    #[serde(flatten)]
+    pub explanation: ShownExplanation,
 }
 
 /// A rule of an explanation.
@@ -49,6 +74,25 @@ pub struct ShownRule {
     /// Where the rule stands in the manifests, such as `acme.yaml:41`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+}
+
+impl ShownClient {
+    /// Explains what a client may do.
+    pub fn of(
+        persona: &Persona<'_>,
+        request: &Request<'_>,
+        now: UnixSeconds,
+        place: impl Fn(RuleRef<'_>) -> Option<String>,
+    ) -> Self {
+        Self {
+            client_id: persona.client_id().to_owned(),
+            mode: persona.mode().as_str(),
+            username: persona.username().map(str::to_owned),
+            device: persona.device().map(|device| device.name.clone()),
+            access_key: persona.access_key().map(str::to_owned),
+            explanation: ShownExplanation::of(&persona.explain(request, now), place),
+        }
+    }
 }
 
 impl ShownExplanation {
@@ -83,7 +127,7 @@ impl ShownExplanation {
             matched_omitted: matched.omitted,
             near: near.rules.iter().map(misses).collect(),
             near_omitted: near.omitted,
-            revision: *revision,
+            revision: Some(*revision).filter(|revision| *revision > 0),
         }
     }
 }

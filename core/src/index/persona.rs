@@ -121,6 +121,15 @@ impl<'i> Persona<'i> {
         self.username.as_deref()
     }
 
+    /// The name of the access key that it logs in with; `None` for clients with a credential.
+    #[must_use]
+    pub fn access_key(&self) -> Option<&'i str> {
+        match self.key {
+            Key::Device(..) => None,
+            Key::Access(key) => Some(&key.name),
+        }
+    }
+
     /// Its credential; `None` for clients of an access key.
     #[must_use]
     pub fn device(&self) -> Option<&'i Device> {
