@@ -99,7 +99,7 @@ fn hangs_on_client_id(subject: &Subject) -> bool {
 }
 
 /// `everyone` together with anything else is malformed: it is everyone for a Deny, and nobody for an Allow.
-fn well_formed(subject: &Subject, effect: Effect) -> Option<Subject> {
+pub(crate) fn well_formed(subject: &Subject, effect: Effect) -> Option<Subject> {
     let everyone = Subject { everyone: true, ..Subject::default() };
     match (subject.everyone && *subject != everyone, effect) {
         (false, _) => Some(subject.clone()),
@@ -125,7 +125,7 @@ fn gates(subject: &Subject) -> Option<Vec<Gate>> {
     Some(names.iter().cloned().map(Gate::AccessKey).collect())
 }
 
-fn selects(subject: &Subject, client: &Client<'_>, effect: Effect) -> bool {
+pub(crate) fn selects(subject: &Subject, client: &Client<'_>, effect: Effect) -> bool {
     let Subject { everyone, device_selector, client_ids, attributes, access_keys } = subject;
     let conditions = [
         device_selector.as_ref().map(|selector| client.labels.is_some_and(|labels| selector.matches(labels))),

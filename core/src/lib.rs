@@ -11,6 +11,7 @@
 //! - [`topic`] and [`template`]: MQTT's topics, and filters with variables.
 //! - [`policy`]: who is meant, and what is allowed or denied. [`rules`] is the same as an index, with `decide`.
 //! - [`credential`], [`token`], [`scram`], [`password`]: what a client presents. [`ticket`]: what it is given.
+//! - [`explain`]: why a verdict is what it is, for people.
 //! - [`acl_file`]: the rules in the words of brokers that evaluate them themselves.
 //! - [`claims`]: which tenant owns which client IDs and topics.
 //! - [`bundle`]: one tenant in canonical bytes. [`index`]: bundles in the form that answers.
@@ -21,6 +22,7 @@ pub mod bundle;
 pub mod claims;
 pub mod client;
 pub mod credential;
+pub mod explain;
 mod glob;
 pub mod index;
 pub mod password;

@@ -81,6 +81,14 @@ impl Rules {
         Ok(builder.finish(namespace))
     }
 
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(crate) fn space(&self) -> impl Iterator<Item = &str> {
+        self.space_filters.iter().map(AsRef::as_ref)
+    }
+
     /// Finds the audiences of a client. Costs its labels and attributes; keep the result where the client is known.
     #[must_use]
     pub fn principal<'a>(&self, client: Client<'a>) -> Principal<'a> {
@@ -160,6 +168,19 @@ impl Rules {
             Some(RuleRef { namespace: &self.namespace, policy, index: *index })
         });
         named.map_or(Cause::Reason(Reason::InternalError), Cause::Rule)
+    }
+}
+
+/// Whether one topic of a rule applies to a request of a client, whatever else the rule says: the decider's walk over a trie of
+/// just that topic.
+pub(crate) fn topic_applies(topic: &Topic, effect: Effect, client: &Client<'_>, request: &Request<'_>) -> bool {
+    let mut trie = Trie::default();
+    trie.insert(topic, Entry::UNCONDITIONAL);
+    trie.finish();
+    let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect };
+    match effect {
+        Effect::Allow => trie.grants(&walk).is_some(),
+        Effect::Deny => trie.refuses(&walk).is_some(),
     }
 }
 

@@ -57,6 +57,16 @@ pub enum Variable {
     Attribute(Box<str>),
 }
 
+impl std::fmt::Display for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ClientId => f.write_str("${clientid}"),
+            Self::Username => f.write_str("${username}"),
+            Self::Attribute(name) => write!(f, "${{client_attrs.{name}}}"),
+        }
+    }
+}
+
 /// Why an entry of `topics` is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TemplateError {
@@ -109,7 +119,8 @@ fn dollar_variable(first: Option<&TemplateLevel>) -> bool {
     matches!(parts.first(), Some(Part::Text(text)) if text.starts_with('$'))
 }
 
-fn widest(levels: &[TemplateLevel]) -> String {
+/// The template with every level that has a variable read as `+`.
+pub(crate) fn widest(levels: &[TemplateLevel]) -> String {
     let texts = levels.iter().map(|level| match level {
         TemplateLevel::Literal(text) => text,
         TemplateLevel::Hash => "#",

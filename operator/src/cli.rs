@@ -1,5 +1,7 @@
 //! The command line.
 
+mod explain;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ enum Command {
     Standalone(StandaloneArgs),
     /// Compile manifests into a folder for the sidecar's source `dir`. Exit code 1: refused; 3: findings.
     Compile(CompileArgs),
+    /// Tell whether a client may publish or subscribe somewhere, and why. Exit code 0: allowed; 4: denied; 1: no answer.
+    Explain(Box<explain::ExplainArgs>),
     /// Print the custom resource definitions.
     Crds,
 }
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Standalone(args) => standalone(args),
         Command::Compile(args) => compile(&args),
+        Command::Explain(args) => explain::run(*args),
         Command::Crds => crds(),
     };
     outcome.unwrap_or_else(|error| {

@@ -14,6 +14,7 @@ mod cluster;
 pub mod compile;
 pub mod config;
 mod credential;
+pub mod explain;
 pub mod finding;
 mod login;
 pub mod manifest;

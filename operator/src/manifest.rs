@@ -11,6 +11,7 @@
 
 pub mod definitions;
 mod files;
+pub mod lines;
 mod object;
 mod refused;
 mod secret;

@@ -3,6 +3,7 @@
 
 mod acl_files;
 mod gather;
+mod indexes;
 mod out_dir;
 mod secrets;
 pub mod standalone;
@@ -40,8 +41,8 @@ pub enum OfflineError {
     /// A bundle cannot be encoded.
     #[error("the bundle of tenant `{0}` cannot be encoded")]
     Encode(String, #[source] BundleError),
-    /// A topic of a bundle is none, although it was compiled.
-    #[error("the bundle of tenant `{0}` cannot be read back")]
+    /// A bundle cannot be indexed.
+    #[error("the bundle of tenant `{0}` cannot be indexed, which is a bug")]
     Index(String, #[source] TemplateError),
     /// The output folder cannot be written.
     #[error(transparent)]
@@ -147,6 +148,8 @@ pub fn compile_to(
     Ok(summary)
 }
 
-fn now() -> UnixSeconds {
+pub(crate) use indexes::{Indexed, indexes};
+
+pub(crate) fn now() -> UnixSeconds {
     k8s_openapi::jiff::Timestamp::now().as_second()
 }

@@ -98,6 +98,11 @@ impl<'i> Persona<'i> {
         self.tenant
     }
 
+    /// In which modes its credential can log in; none for clients of an access key.
+    pub(crate) fn modes(&self) -> Vec<Mode> {
+        self.device().map(modes).unwrap_or_default()
+    }
+
     /// How it logs in.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -114,6 +119,15 @@ impl<'i> Persona<'i> {
     #[must_use]
     pub fn username(&self) -> Option<&str> {
         self.username.as_deref()
+    }
+
+    /// The name of the access key that it logs in with; `None` for clients with a credential.
+    #[must_use]
+    pub fn access_key(&self) -> Option<&'i str> {
+        match self.key {
+            Key::Device(..) => None,
+            Key::Access(key) => Some(&key.name),
+        }
     }
 
     /// Its credential; `None` for clients of an access key.

@@ -88,6 +88,31 @@ pub fn overlap_witness(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
     Some(if name.is_empty() { "x".to_owned() } else { name.join("/") })
 }
 
+/// The widest filter that both cover, where they overlap and neither names begin with `$` below a leading wildcard.
+#[must_use]
+pub fn meet(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
+    if !overlaps(a, b) {
+        return None;
+    }
+    let (mut a, mut b) = (a.levels().peekable(), b.levels().peekable());
+    let mut text = Vec::new();
+    while let (Some(x), Some(y)) = (a.peek().copied(), b.peek().copied()) {
+        text.push(match (x, y) {
+            (Level::Literal(text), _) | (_, Level::Literal(text)) => text,
+            (Level::Plus, _) | (_, Level::Plus) => "+",
+            (Level::Hash, Level::Hash) => {
+                text.push("#");
+                break;
+            }
+        });
+        for side in [&mut a, &mut b] {
+            // `#` stays in place: it matches whatever the other side still has.
+            side.next_if(|level| *level != Level::Hash);
+        }
+    }
+    Some(text.join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +139,21 @@ mod tests {
             ("/+/#", "/#", true),
         ] {
             assert_eq!(covers(filter(outer), filter(inner)), expected, "{outer} covers {inner}");
+        }
+    }
+
+    #[test]
+    fn what_two_filters_share_is_covered_by_both() {
+        for (a, b, expected) in [
+            ("a/#", "+/b/+", Some("a/b/+")),
+            ("a/+/c", "a/#", Some("a/+/c")),
+            ("#", "#", Some("#")),
+            ("a/#", "a", Some("a")),
+            ("a/#", "a/+/#", Some("a/+/#")),
+            ("a/b", "a/c", None),
+        ] {
+            assert_eq!(meet(filter(a), filter(b)).as_deref(), expected, "{a} {b}");
+            assert_eq!(meet(filter(b), filter(a)).as_deref(), expected, "{b} {a}");
         }
     }
 

@@ -19,6 +19,13 @@ pub(super) struct Document {
     pub(super) value: Value,
 }
 
+/// The text of each file that can be read, with its name.
+pub(super) fn texts(paths: &[PathBuf]) -> Vec<(PathBuf, String)> {
+    let mut walk = Walk::default();
+    paths.iter().for_each(|path| walk.visit(path, true));
+    walk.files.into_iter().filter_map(|file| fs::read_to_string(&file).ok().map(|text| (file, text))).collect()
+}
+
 /// Every document of the files and folders that is not empty; what cannot be read goes to `refusals`.
 pub(super) fn documents(paths: &[PathBuf], refusals: &mut Vec<Refusal>) -> Vec<Document> {
     let mut walk = Walk::default();

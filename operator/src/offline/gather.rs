@@ -103,6 +103,7 @@ fn one(
             owner: Owner::AccessKey { name: &spec.name },
             instance_id: &claims.instance_id,
             scram: false,
+            password: false,
         })?;
         // A password is no access key; without an entry its report says so.
         if let Found::Key(key) = found {
@@ -166,9 +167,9 @@ fn find(
     instance_id: &str,
 ) -> Result<Found, SecretsError> {
     let Identity { client_ids, proof } = identity;
-    let (owner, scram) = match proof {
-        Proof::Hmac => (Owner::Device { client_id: client_ids.one().unwrap_or_default() }, false),
-        Proof::Login(by) => (Owner::Login { client_ids, name: &by.name }, by.scram),
+    let (owner, scram, password) = match proof {
+        Proof::Hmac => (Owner::Device { client_id: client_ids.one().unwrap_or_default() }, false, false),
+        Proof::Login(by) => (Owner::Login { client_ids, name: &by.name }, by.scram, by.password),
     };
     secrets.find(&Wanted {
         namespace: &device.namespace().unwrap_or_default(),
@@ -177,6 +178,7 @@ fn find(
         owner,
         instance_id,
         scram,
+        password,
     })
 }
 

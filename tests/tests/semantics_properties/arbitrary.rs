@@ -114,6 +114,10 @@ impl Asked {
         &self.topic
     }
 
+    pub(crate) fn to_topic(&self, topic: &str) -> Self {
+        Self { topic: topic.to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn in_notation(&self, notation: Notation) -> Self {
         Self { notation, ..self.clone() }
     }

@@ -7,6 +7,7 @@
 mod arbitrary;
 mod claims;
 mod decisions;
+mod explanations;
 mod filters;
 mod sessions;
 
