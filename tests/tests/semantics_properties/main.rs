@@ -7,6 +7,7 @@
 mod arbitrary;
 mod claims;
 mod decisions;
+mod emqx_file;
 mod filters;
 mod sessions;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::pattern;
 use super::term::Term;
 use super::who::{Condition, Field};
-use crate::client::TICKET_ATTRIBUTE;
+use crate::client::{Mode, TICKET_ATTRIBUTE};
 use crate::template::{Part, TemplateLevel, Topic, Variable};
 use crate::topic::{Filter, covers, overlaps};
 
@@ -42,6 +42,9 @@ pub(super) enum Refused {
     Filter(String),
     Exact(String),
 }
+
+/// The modes in which the username is proven.
+const VERIFIED: [Mode; 3] = [Mode::Signature, Mode::DeviceCredential, Mode::Password];
 
 const DOLLAR: &str = "EMQX would read its `${` as a variable";
 const HYPHEN: &str = "EMQX knows no variable with a `-` in its name; use an attribute without";
@@ -186,6 +189,9 @@ fn level_text(
                 let (field, placeholder) = known_to_emqx(variable)?;
                 level.push_str(&placeholder);
                 let pattern = pattern::usable(first && place == 0).to_owned();
+                if field == Field::Username {
+                    guards.insert(Condition::mode(VERIFIED));
+                }
                 guards.insert(Condition::pattern(field, pattern));
             }
         }
