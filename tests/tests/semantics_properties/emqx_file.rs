@@ -28,6 +28,8 @@ use crate::cases;
 
 const NOW: i64 = 1_800_000_000;
 const SECRET: &str = "secret";
+/// How the finding begins that is about clients with tokens only.
+const OF_TOKENS: &str = "clients with tokens may do nothing";
 const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
 
 /// A credential, as it is now; when its clients logged in it was in order.
@@ -290,12 +292,11 @@ impl Compared {
     /// What was told about a request that EMQX refuses although it is allowed.
     fn explanation(&self, client: &LoggedIn, cause: Cause<'_>, decided: usize) -> Option<&str> {
         if client.mode == Mode::Token {
-            let told = self.section.narrowed.iter().find(|it| it.message.contains("tokens"));
-            return told.map(|it| it.message.as_str());
+            return self.section.narrowed.iter().map(|it| it.message.as_str()).find(|it| it.starts_with(OF_TOKENS));
         }
         let told = |policy: &str, rule| {
-            let found = self.section.narrowed.iter().find(|it| it.policy == policy && it.rule == rule);
-            found.map(|it| it.message.as_str())
+            let mut found = self.section.narrowed.iter().filter(|it| it.policy == policy && it.rule == rule);
+            found.find(|it| !it.message.starts_with(OF_TOKENS)).map(|it| it.message.as_str())
         };
         let by_deny = self.behind[decided].as_ref().and_then(|(policy, rule)| told(policy, *rule));
         match cause {
