@@ -289,7 +289,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    const NONE: Self = Self { publish: true, subscribe: true, qos: 0, retain: None };
+    pub(crate) const NONE: Self = Self { publish: true, subscribe: true, qos: 0, retain: None };
 
     /// Those of a rule.
     #[must_use]

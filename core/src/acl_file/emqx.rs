@@ -1,14 +1,74 @@
-//! `acl.conf` of EMQX.
+//! `acl.conf` of EMQX, 5.8.5 or later: the first that knows conditions on client attributes.
+//!
+//! Templates stay templates: one rule serves all devices. Each rule asks for the attribute `tenant_id`, which only the login
+//! reply of the sidecar may set (nothing else may give clients the attributes named in a login reply, `client_attrs_init`
+//! neither); an Allow therefore never meets a client that the sidecar did not let in. In this order, since the first match
+//! decides: whom everything is refused, Denies, Allows; at the end of the file `{deny, all}`.
+//!
+//! Never wider than SEMANTICS.md, although EMQX
+//!
+//! - puts values into topics as they are: an Allow asks first whether they may be used ([`pattern::usable`]);
+//! - skips a Deny whose variable has no value: a level with a variable is a wildcard there, a first level every topic;
+//! - takes a subscription to `t/#` for one that `t/+` allows: it is refused by itself just before, or, where variables or
+//!   wildcards stand before the `+`, nobody may subscribe by that rule;
+//! - does not see that a subscription reaches into what a Deny protects: an Allow that a Deny cuts into is one to publish only.
+//!
+//! Whatever that takes away is told as [`Narrowed`]. A file cannot follow what is known only at a login: a session whose
+//! key was replaced, or whose device was removed, keeps its rights until it is ended.
 
-use super::Section;
+mod admission;
+mod allows;
+mod clients;
+mod denies;
+mod pattern;
+mod rule;
+mod term;
+mod topics;
+mod who;
+
+use std::collections::BTreeSet;
+
+pub use term::Term;
+
+use self::clients::Clients;
+use self::rule::{Rules, Topics};
+use super::{Narrowed, Section};
 use crate::bundle::UnixSeconds;
+use crate::client::Mode;
 use crate::index::TenantIndex;
+use crate::policy::{Effect, Policy, Rule};
+use crate::rules::Conditions;
+
+/// A rule as it was written, with the name and the subjects of its policy.
+#[derive(Clone, Copy)]
+struct Written<'i> {
+    policy: &'i Policy,
+    rule: &'i Rule,
+}
+
+/// A section in the making.
+struct Draft<'i> {
+    index: &'i TenantIndex,
+    clients: Clients<'i>,
+    rules: Rules,
+    narrowed: BTreeSet<Narrowed>,
+}
 
 /// The rules of one tenant.
 #[must_use]
-pub fn section(index: &TenantIndex, _now: UnixSeconds) -> Section {
+pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
     let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
-    Section { tenant, text: String::new(), narrowed: Vec::new() }
+    let rules = Rules::of(&format!("{}.{}", index.tenant().namespace, index.tenant().name));
+    let mut draft = Draft { index, clients: Clients::of(index), rules, narrowed: BTreeSet::new() };
+    draft.rules.comment(&tenant);
+    draft.refuse_clients(now);
+    if !index.tenant().suspended {
+        let (denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
+        let denies = denies::write(&mut draft, &denies);
+        allows::write(&mut draft, &allows, &denies);
+        draft.tell_tokens(&allows);
+    }
+    Section { tenant, text: draft.rules.finish(), narrowed: draft.narrowed.into_iter().collect() }
 }
 
 /// The file of a broker: of all its tenants, or of one.
@@ -16,4 +76,50 @@ pub fn section(index: &TenantIndex, _now: UnixSeconds) -> Section {
 pub fn file<'s>(sections: impl IntoIterator<Item = &'s Section>) -> String {
     let texts: String = sections.into_iter().map(|section| section.text.as_str()).collect();
     texts + "{deny, all}.\n"
+}
+
+/// In the order in which verdicts prefer them; the parts of a policy come in any.
+fn written(index: &TenantIndex) -> impl Iterator<Item = Written<'_>> {
+    let rules =
+        index.policies().iter().flat_map(|policy| policy.rules.iter().map(move |rule| Written { policy, rule }));
+    let mut rules: Vec<Written<'_>> = rules.collect();
+    rules.sort_by_key(|it| (&it.policy.name, it.rule.index));
+    rules.into_iter()
+}
+
+impl Written<'_> {
+    fn conditions(&self) -> Conditions {
+        Conditions::of(self.rule)
+    }
+
+    fn narrowed(&self, message: String) -> Narrowed {
+        Narrowed { policy: self.policy.name.clone(), rule: self.rule.index, message }
+    }
+}
+
+impl Draft<'_> {
+    /// The resource behind the rules that follow.
+    fn name(&mut self, written: &Written<'_>) {
+        let Written { policy, rule } = written;
+        self.rules.comment(&format!("{}/{} rules[{}]", self.index.tenant().namespace, policy.name, rule.index));
+    }
+
+    fn refuse_clients(&mut self, now: UnixSeconds) {
+        for (reason, who) in admission::refused(self.index, &self.clients, now) {
+            self.rules.comment(reason);
+            self.rules.rule(Effect::Deny, &who, [], Term::Atom("all"), Topics::Everything);
+        }
+    }
+
+    /// Told once, by the first rule that could be a token client's: it is the same for all.
+    fn tell_tokens(&mut self, allows: &[Written<'_>]) {
+        let tenant = self.index.tenant();
+        let accepted = tenant.modes.contains(&Mode::Token) && tenant.access_keys.iter().any(|key| !key.disabled);
+        let for_tokens = |it: &&Written<'_>| it.policy.subjects.iter().any(|subject| subject.device_selector.is_none());
+        if let Some(first) = allows.iter().find(for_tokens).filter(|_| accepted) {
+            let message = "clients with tokens may do nothing, here and by any other rule: what their tokens grant cannot be \
+                           said in a file; let EMQX ask over HTTP, or take `Token` out of the tenant's modes";
+            self.narrowed.insert(first.narrowed(message.to_owned()));
+        }
+    }
 }

@@ -3,6 +3,10 @@
 //! `emqx_topic:match/2` compares a filter that a client subscribes to as if it were a name: `t/#` matches `t/+`, and `a/#`
 //! matches `a/+/#`, although both ask for more. A Deny is not intersected with the filter that is asked for.
 
+mod acl_conf;
+
+pub use acl_conf::{AclConf, Asked, Client, pattern_matches};
+
 /// Whether a topic name or filter matches the filter of a rule (`emqx_topic:match/2`).
 #[must_use]
 pub fn matches(asked: &str, rule: &str) -> bool {

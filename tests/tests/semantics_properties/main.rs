@@ -8,6 +8,7 @@ mod arbitrary;
 mod claims;
 mod decisions;
 mod explanations;
+mod emqx_file;
 mod filters;
 mod sessions;
 

@@ -1,0 +1,71 @@
+//! Clients that may do nothing, whatever the rules say: what [`crate::index::BrokerIndex`] judges anew at every request.
+//!
+//! They were let in once; a file has to name them as long as their sessions may last. What it cannot follow is a key that was
+//! replaced or removed since: such a session has to be ended.
+
+use super::clients::{Clients, has_own_client_id, identity, username};
+use super::pattern;
+use super::who::{Condition, Field, Who};
+use crate::bundle::{KeyUse, UnixSeconds};
+use crate::client::Mode;
+use crate::index::TenantIndex;
+use crate::verdict::Reason;
+
+const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
+
+/// Whom to refuse everything, each with the reason.
+pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSeconds) -> Vec<(&'static str, Who)> {
+    let tenant = index.tenant();
+    if tenant.suspended {
+        return vec![("suspended", Who::everyone())];
+    }
+    let mut found = Vec::new();
+    let keys = tenant.access_keys.iter().filter(|key| {
+        let has_secret = key.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty());
+        has_secret && !key.disabled && key.uses.contains(&KeyUse::Connect)
+    });
+    let keys: Vec<String> = keys.map(|key| username(index, Mode::Signature, key)).collect();
+    let signature = tenant.modes.contains(&Mode::Signature) && !keys.is_empty();
+    let accepted = |mode: &Mode| match mode {
+        Mode::Signature => signature,
+        // What tokens grant, and whether they still do, is not known to the broker.
+        Mode::Token => false,
+        mode => tenant.modes.contains(mode),
+    };
+    let modes = MODES.into_iter().filter(|mode| !accepted(mode));
+    found.push(("modes that are not accepted, and tokens", Who::with(vec![Condition::mode(modes)])));
+    if signature {
+        let others = pattern::none_of(keys.iter().map(String::as_str));
+        let conditions = vec![Condition::mode([Mode::Signature]), Condition::pattern(Field::Username, others)];
+        found.push(("access keys that are not in service", Who::with(conditions)));
+    }
+    let prefixes = &tenant.claims.client_id_prefixes;
+    if !prefixes.is_empty() {
+        let others = pattern::begins_with_none_of(prefixes.iter().map(String::as_str));
+        found.push(("client IDs outside the prefixes", Who::with(vec![Condition::pattern(Field::ClientId, others)])));
+    }
+    let devices = refused_devices(clients, now);
+    if !devices.is_nobody() {
+        found.push(("devices that are disabled, expired or without a secret", devices));
+    }
+    found
+}
+
+fn refused_devices(clients: &Clients<'_>, now: UnixSeconds) -> Who {
+    let mut who = Who::default();
+    let (own, prefixed): (Vec<_>, Vec<_>) = clients.devices().iter().partition(|persona| has_own_client_id(persona));
+    let elsewhere = [Reason::ModeNotAccepted, Reason::ClientIdOutsidePrefixes];
+    let refused = own.iter().filter(|it| it.admitted(now).is_err_and(|reason| !elsewhere.contains(&reason)));
+    // Nobody else logs in with the client ID of a device, even of one that is refused.
+    let ids: Vec<&str> = refused.map(|persona| persona.client_id()).collect();
+    if !ids.is_empty() {
+        who.or(vec![Condition::one_of(Field::ClientId, ids)]);
+    }
+    for persona in prefixed {
+        let expired = |end: Option<UnixSeconds>| end.is_some_and(|end| end <= now);
+        if persona.device().is_some_and(|device| device.disabled || expired(device.expires_at)) {
+            who.or(identity(persona));
+        }
+    }
+    who
+}

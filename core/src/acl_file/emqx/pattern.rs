@@ -1,0 +1,69 @@
+//! Regular expressions for conditions of `acl.conf`: PCRE over bytes, unanchored unless they say otherwise.
+//!
+//! `$` also matches before a line feed at the end, so that an end is always `\z`. A search that takes too long counts as "no
+//! match", which would skip a Deny: no pattern here goes back over what it has passed but for one run.
+
+/// What a value in a topic must be like: SEMANTICS.md section 2, over the bytes of its UTF-8.
+pub(super) fn usable(leads: bool) -> &'static str {
+    if leads {
+        r"(?s)\A(?!\$)(?!.*\$\{)(?!.*\xc2[\x80-\x9f])[^/+#\x00-\x1f\x7f]+\z"
+    } else {
+        r"(?s)\A(?!.*\$\{)(?!.*\xc2[\x80-\x9f])[^/+#\x00-\x1f\x7f]+\z"
+    }
+}
+
+/// Matches the texts that a glob does.
+pub(super) fn glob(glob: &str) -> String {
+    let Some((head, tail)) = glob.split_once('*') else {
+        return format!(r"\A{}\z", literal(glob));
+    };
+    let (middle, last) = tail.rsplit_once('*').map_or(("", tail), |(middle, last)| (middle, last));
+    // Each middle piece at its earliest place leaves the most for the rest, so that no other place need be tried.
+    let pieces = middle.split('*').filter(|piece| !piece.is_empty());
+    let pieces: String = pieces.map(|piece| format!("(?>.*?{})", literal(piece))).collect();
+    format!(r"(?s)\A{}{pieces}.*{}\z", literal(head), literal(last))
+}
+
+/// Matches what is none of some texts.
+pub(super) fn none_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    format!(r"\A(?!(?:{})\z)", alternatives(texts))
+}
+
+/// Matches what begins with none of some texts.
+pub(super) fn begins_with_none_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    format!(r"\A(?!{})", alternatives(texts))
+}
+
+fn alternatives<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    texts.map(literal).collect::<Vec<_>>().join("|")
+}
+
+/// After a backslash, only ASCII letters and digits mean anything but themselves.
+fn literal(text: &str) -> String {
+    let escape = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '@' => character.to_string(),
+        '\0'..=' ' | '<' | '>' | '\x7f' => format!(r"\x{:02x}", u32::from(character)),
+        '!'..='~' => format!("\\{character}"),
+        _ => character.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_are_anchored_and_their_text_is_literal() {
+        for (text, expected) in [
+            ("a.b", r"\Aa\.b\z"),
+            ("GID_a@@@*", r"(?s)\AGID_a@@@.*\z"),
+            ("*a**b*c", r"(?s)\A(?>.*?a)(?>.*?b).*c\z"),
+            ("é\n", "\\Aé\\x0a\\z"),
+        ] {
+            assert_eq!(glob(text), expected);
+        }
+        assert_eq!(none_of(["a|b", "c"].into_iter()), r"\A(?!(?:a\|b|c)\z)");
+        assert_eq!(begins_with_none_of(["a-", "b"].into_iter()), r"\A(?!a\-|b)");
+    }
+}

@@ -1,0 +1,97 @@
+//! One rule of `acl.conf`, and what a rule of a policy says besides clients and topics.
+
+use super::term::Term;
+use super::who::{Condition, Who};
+use crate::policy::{Action, Effect};
+use crate::rules::Conditions;
+
+/// Writes rules for the clients of one tenant.
+pub(super) struct Rules {
+    tenant: Condition,
+    text: String,
+}
+
+/// The topics of a rule.
+pub(super) enum Topics {
+    /// All, those too that start with `$`: no filter says that.
+    Everything,
+    Listed(Vec<Term>),
+}
+
+impl Rules {
+    /// Only the sidecar gives the attribute `tenant_id`.
+    pub(super) fn of(tenant_id: &str) -> Self {
+        Self { tenant: Condition::attribute("tenant_id", tenant_id), text: String::new() }
+    }
+
+    /// A comment. Names stand in it only as far as their characters are those of names.
+    pub(super) fn comment(&mut self, text: &str) {
+        let shown = |c: char| c.is_ascii_alphanumeric() || " -._/[],".contains(c);
+        let text: String = text.chars().map(|c| if shown(c) { c } else { '?' }).collect();
+        self.text.push_str("%% ");
+        self.text.push_str(&text);
+        self.text.push('\n');
+    }
+
+    /// A rule for those of `who` for whom `and` holds too.
+    pub(super) fn rule(
+        &mut self,
+        effect: Effect,
+        who: &Who,
+        and: impl IntoIterator<Item = Condition>,
+        action: Term,
+        topics: Topics,
+    ) {
+        let effect = match effect {
+            Effect::Allow => Term::Atom("allow"),
+            Effect::Deny => Term::Atom("deny"),
+        };
+        let who = who.term(&self.tenant, and);
+        let topics = match topics {
+            Topics::Everything => Term::Atom("all"),
+            Topics::Listed(terms) => Term::List(terms),
+        };
+        self.text.push_str(&Term::tuple([effect, who, action, topics]).to_string());
+        self.text.push_str(".\n");
+    }
+
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// The action of a rule; `None` where it is about none. EMQX, too, does not ask subscriptions for `retain`.
+pub(super) fn action(conditions: Conditions, without_subscribe: bool) -> Option<Term> {
+    let (publish, subscribe) = concerned(conditions, without_subscribe);
+    let name = Term::Atom(match (publish, subscribe) {
+        (true, true) => "all",
+        (true, false) => "publish",
+        (false, true) => "subscribe",
+        (false, false) => return None,
+    });
+    let mut options = Vec::new();
+    if let Some(levels) = conditions.qos() {
+        if levels.is_empty() {
+            return None;
+        }
+        let levels = levels.into_iter().map(|level| Term::Integer(level.into())).collect();
+        options.push(Term::tuple([Term::Atom("qos"), Term::List(levels)]));
+    }
+    if let Some(retain) = conditions.retain().filter(|_| publish) {
+        options.push(Term::tuple([Term::Atom("retain"), Term::Atom(if retain { "true" } else { "false" })]));
+    }
+    Some(if options.is_empty() { name } else { Term::tuple([name, Term::List(options)]) })
+}
+
+fn concerned(conditions: Conditions, without_subscribe: bool) -> (bool, bool) {
+    (conditions.concern(Action::Publish), conditions.concern(Action::Subscribe) && !without_subscribe)
+}
+
+/// Whether two rules may be about the same subscription.
+pub(super) fn both_about_a_subscription(a: Conditions, b: Conditions) -> bool {
+    let qos = match (a.qos(), b.qos()) {
+        (Some(a), Some(b)) => !a.is_disjoint(&b),
+        _ => true,
+    };
+    a.concern(Action::Subscribe) && b.concern(Action::Subscribe) && qos
+}
