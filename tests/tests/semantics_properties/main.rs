@@ -8,6 +8,7 @@ mod arbitrary;
 mod claims;
 mod decisions;
 mod filters;
+mod mosquitto_file;
 mod sessions;
 
 use proptest::test_runner::Config;
