@@ -67,6 +67,14 @@ pub fn passwords(index: &TenantIndex, now: UnixSeconds) -> Secret {
     Secret::new(lines.collect::<String>().into_bytes())
 }
 
+/// The hash in a line of the `password_file`: PBKDF2 with HMAC-SHA512, of a password that nobody chose.
+///
+/// A bundle holds it for generated passwords, which it does not hold themselves.
+#[must_use]
+pub fn hash(ticket_key: &Secret, username: &str, password: &[u8]) -> Secret {
+    passwords::hash(ticket_key, username, password)
+}
+
 /// A client that Mosquitto lets in.
 struct User<'i> {
     persona: Persona<'i>,

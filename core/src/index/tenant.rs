@@ -162,7 +162,7 @@ impl TenantIndex {
         let entry = self.devices.get(*self.with_slow_hash.get(usize::try_from(place).ok()?)?)?;
         match entry.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
-            Verifier::Fast(_) => None,
+            Verifier::Fast(_) | Verifier::Filed { .. } => None,
         }
     }
 

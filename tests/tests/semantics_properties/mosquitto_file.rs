@@ -96,7 +96,7 @@ fn requests(action: Action, name: &str) -> Vec<Asked> {
 
 /// Who can have a fixed password.
 fn proof() -> impl Strategy<Value = Proof> {
-    select(vec![Proof::Device])
+    select(vec![Proof::Device, Proof::Password { prefix: false }, Proof::Password { prefix: true }])
 }
 
 proptest! {
@@ -128,7 +128,7 @@ proptest! {
     ) {
         let world = World::of(&scenario, &client_id, proof);
         let index = index(&world.session);
-        let persona = index.devices().next().unwrap();
+        let persona = index.devices().find(|persona| persona.username().is_some()).unwrap();
         let principal = persona.principal();
         let rules = index.rules().of_client(&principal);
         for action in [Action::Publish, Action::Subscribe] {

@@ -117,7 +117,7 @@ fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, proof: &Proo
 fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secret) -> Option<Device> {
     let bytes = |byte| Secret::new(vec![byte; 32]);
     let record = || Keys { salt: salt(ticket_key, "name"), stored_key: bytes(1), server_key: bytes(2) };
-    let fast = || Verifier::fast(ticket_key, &Secret::from(SECRET));
+    let fast = || Verifier::filed(ticket_key, "name", &Secret::from(SECRET));
     let (prefix, scram, password) = match proof {
         Proof::Signature | Proof::Tokens(_) => return None,
         Proof::Device => (false, None, None),

@@ -12,6 +12,7 @@ use crate::bundle::{ClientIds, Device};
 use crate::client::Mode;
 use crate::credential::{self, MacAlgorithm, hmac_sha256};
 use crate::index::Persona;
+use crate::password::Verifier;
 use crate::secret::Secret;
 
 const ITERATIONS: u32 = 101;
@@ -25,10 +26,14 @@ pub(super) fn entry(persona: &Persona<'_>, username: &str) -> Option<String> {
     let ticket_key = &persona.tenant().tenant().ticket_key;
     let device = persona.device()?;
     let hash = match persona.mode() {
-        Mode::DeviceCredential => hash(ticket_key, username, &signature(persona, device)?)?,
-        Mode::Password | Mode::Signature | Mode::Token | Mode::Scram => return None,
+        Mode::DeviceCredential => hash(ticket_key, username, signature(persona, device)?.as_bytes()),
+        Mode::Password => match device.login.as_ref()?.password.as_ref()? {
+            Verifier::Filed { fast: _, mosquitto } => mosquitto.clone(),
+            Verifier::Fast(_) | Verifier::Slow(_) => return None,
+        },
+        Mode::Signature | Mode::Token | Mode::Scram => return None,
     };
-    let (salt, hash) = (STANDARD.encode(salt(ticket_key, username)?), STANDARD.encode(hash.expose()));
+    let (salt, hash) = (STANDARD.encode(salt(ticket_key, username)), STANDARD.encode(hash.expose()));
     Some(format!("$7${ITERATIONS}${salt}${hash}"))
 }
 
@@ -43,13 +48,14 @@ fn signature(persona: &Persona<'_>, device: &Device) -> Option<Zeroizing<String>
 }
 
 /// The same for the same username, so that a file changes only when something in it does.
-fn salt(ticket_key: &Secret, username: &str) -> Option<Vec<u8>> {
-    let mac = hmac_sha256(ticket_key.expose(), &[SALT_DOMAIN, username.as_bytes()].concat());
-    mac.get(..SALT_BYTES).map(<[u8]>::to_vec)
+fn salt(ticket_key: &Secret, username: &str) -> Vec<u8> {
+    let mut mac = hmac_sha256(ticket_key.expose(), &[SALT_DOMAIN, username.as_bytes()].concat());
+    mac.truncate(SALT_BYTES);
+    mac
 }
 
-fn hash(ticket_key: &Secret, username: &str, password: &str) -> Option<Secret> {
-    let salt = salt(ticket_key, username)?;
-    let hash = pbkdf2::pbkdf2_hmac_array::<Sha512, HASH_BYTES>(password.as_bytes(), &salt, ITERATIONS);
-    Some(Secret::new(hash.to_vec()))
+/// What Mosquitto compares: it fits one username, and one salt.
+pub(super) fn hash(ticket_key: &Secret, username: &str, password: &[u8]) -> Secret {
+    let hash = pbkdf2::pbkdf2_hmac_array::<Sha512, HASH_BYTES>(password, &salt(ticket_key, username), ITERATIONS);
+    Secret::new(hash.to_vec())
 }

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::bundle::{Bundle, Claims, ClientIds, Device, Revocations, Space, Tenant};
+use crate::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
 use crate::credential::MacAlgorithm;
+use crate::password::Verifier;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
 
 /// Rules, the topic lines they become, and what is lost.
@@ -242,6 +243,41 @@ fn who_cannot_log_in_is_in_neither_file() {
     assert!(names(Tenant { suspended: true, ..tenant() }).is_empty());
     assert!(names(Tenant { modes: vec![Mode::Signature], ..tenant() }).is_empty());
     assert!(names(Tenant { signature_algorithms: Vec::new(), ..tenant() }).is_empty());
+}
+
+fn login(name: &str, client_id: ClientIds, password: Option<Verifier>) -> Device {
+    let login = Some(LoginName { name: name.to_owned(), scram: None, password });
+    Device { client_id, login, key_id: String::new(), secret: None, ..device(name) }
+}
+
+#[test]
+fn of_passwords_those_are_written_that_were_generated_for_this_and_whose_login_name_no_other_tenant_can_have() {
+    let key = tenant().ticket_key;
+    let pencil = Secret::from("pencil");
+    let prefix = |prefix: &str| ClientIds::Prefix { prefix: prefix.to_owned() };
+    let filed = |name: &str, ids| login(name, ids, Some(Verifier::filed(&key, name, &pencil)));
+    let devices = vec![
+        filed("acme-ada", prefix("acme-people-")),
+        filed("bob", "acme-bob".into()),
+        filed("acme-foreign", prefix("globex-")),
+        login("acme-fast", "acme-fast".into(), Some(Verifier::fast(&key, &pencil))),
+        login("acme-slow", "acme-slow".into(), Verifier::slow(&key, "acme-slow", &pencil)),
+        login("acme-none", "acme-none".into(), None),
+    ];
+    let rules = || vec![allow("s", &["acme/${username}", "acme/${clientid}"]), deny("s", &["acme/x/${clientid}"])];
+    let in_files = |claims| {
+        let index = index(Tenant { claims, ..tenant() }, devices.clone(), rules());
+        let lines = String::from_utf8(passwords(&index, NOW).expose().to_vec()).unwrap();
+        (section(&index, NOW).text, lines)
+    };
+    let (text, lines) = in_files(tenant().claims);
+    let block = "user acme-ada\n# acme/p rules[0]\ntopic read acme/acme-ada\n";
+    assert_eq!(text, format!("# acme/shop: DeviceCredential acme-ada\n{block}"));
+    assert_eq!(lines.lines().map(|line| line.split('$').next().unwrap()).collect::<Vec<_>>(), ["acme-ada:"]);
+    // A tenant that has the broker to itself owns every login name.
+    let (text, _) = in_files(Claims { client_id_prefixes: Vec::new(), ..tenant().claims });
+    let users: Vec<&str> = text.lines().filter(|line| line.starts_with("user ")).collect();
+    assert_eq!(users, ["user acme-ada", "user bob", "user acme-foreign"]);
 }
 
 #[test]
