@@ -12,6 +12,7 @@ pub use imported::{HashError, ImportedHash};
 pub(crate) use memo::Asked;
 pub use memo::{ComparisonId, Memo};
 
+use crate::acl_file::mosquitto;
 use crate::credential::{equals, hmac_sha256};
 use crate::secret::Secret;
 
@@ -27,6 +28,13 @@ const SALT_DOMAIN: &[u8] = b"mqtt-access/password-salt/v1\0";
 pub enum Verifier {
     /// HMAC-SHA256 of a generated password under the tenant's ticket key.
     Fast(Secret),
+    /// The same, and the password as a broker's own file holds it.
+    Filed {
+        /// As in [`Verifier::Fast`].
+        fast: Secret,
+        /// As [`crate::acl_file::mosquitto::hash`] makes it.
+        mosquitto: Secret,
+    },
     /// A slow hash.
     Slow(ImportedHash),
 }
@@ -36,6 +44,21 @@ impl Verifier {
     #[must_use]
     pub fn fast(ticket_key: &Secret, password: &Secret) -> Self {
         Self::Fast(Secret::new(fast_hash(ticket_key, password.expose())))
+    }
+
+    /// For a generated password only, of a client of a broker that reads Mosquitto's `password_file`.
+    #[must_use]
+    pub fn filed(ticket_key: &Secret, login_name: &str, password: &Secret) -> Self {
+        let fast = Secret::new(fast_hash(ticket_key, password.expose()));
+        Self::Filed { fast, mosquitto: mosquitto::hash(ticket_key, login_name, password.expose()) }
+    }
+
+    /// The fast hash, where there is one.
+    pub(crate) fn fast_hash(&self) -> Option<&Secret> {
+        match self {
+            Self::Fast(hash) | Self::Filed { fast: hash, mosquitto: _ } => Some(hash),
+            Self::Slow(_) => None,
+        }
     }
 
     /// For a password that somebody chose. Slow on purpose; the same input gives the same hash.
@@ -48,7 +71,7 @@ impl Verifier {
     /// Bytes that are others for every password, for marking tickets.
     pub(crate) fn mark(&self) -> &[u8] {
         match self {
-            Self::Fast(hash) => hash.expose(),
+            Self::Fast(hash) | Self::Filed { fast: hash, mosquitto: _ } => hash.expose(),
             Self::Slow(hash) => hash.as_str().as_bytes(),
         }
     }

@@ -71,6 +71,14 @@ pub struct Scram {
     pub iterations: u32,
 }
 
+impl Broker {
+    /// Whether it is listed that the broker reads files in a language: not where they are compiled for information.
+    #[must_use]
+    pub fn reads(&self, language: Language) -> bool {
+        self.acl_files.as_ref().is_some_and(|listed| listed.contains(&language))
+    }
+}
+
 impl Default for Scram {
     fn default() -> Self {
         let ScramSettings { algorithm, iterations } = ScramSettings::default();

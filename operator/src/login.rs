@@ -9,11 +9,13 @@ use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::thread::{available_parallelism, scope};
 
+use mqtt_access_core::acl_file::Language;
 use mqtt_access_core::password::{ImportedHash, Verifier};
 use mqtt_access_core::scram::{Keys, ScramSettings, salt};
 use mqtt_access_core::secret::Secret;
 
 use crate::compile::{Key, LoginBy};
+use crate::config::Broker;
 use crate::credential::{NoRandomness, random};
 
 /// What a Secret holds of a password.
@@ -34,6 +36,7 @@ pub(crate) struct Recipe {
     login_name: String,
     scram: Option<ScramSettings>,
     password: bool,
+    password_file: bool,
 }
 
 /// What goes into a bundle.
@@ -44,12 +47,13 @@ pub(crate) struct Login {
 }
 
 impl Recipe {
-    pub(crate) fn new(by: &LoginBy, settings: ScramSettings, ticket_key: &Secret) -> Self {
+    pub(crate) fn new(by: &LoginBy, broker: &Broker, ticket_key: &Secret) -> Self {
         Self {
             ticket_key: ticket_key.clone(),
             login_name: by.name.clone(),
-            scram: by.scram.then_some(settings),
+            scram: by.scram.then(|| broker.scram.into()),
             password: by.password,
+            password_file: by.password && broker.reads(Language::Mosquitto),
         }
     }
 
@@ -71,7 +75,7 @@ impl Recipe {
 
     fn is_slow(&self, password: &Password) -> bool {
         match password {
-            Password::Generated(_) => self.scram.is_some(),
+            Password::Generated(_) => self.scram.is_some() || self.password_file,
             Password::Chosen(_) => true,
             Password::Hashed(_) => false,
         }
@@ -84,10 +88,14 @@ impl Recipe {
 
     /// Derives. A millisecond or more; see [`Recipe::derive_fast`].
     pub(crate) fn derive(&self, password: &Password) -> Login {
-        let Self { ticket_key, login_name, scram, password: wanted } = self;
+        let Self { ticket_key, login_name, scram, password: wanted, password_file } = self;
         let keys = |plain| scram.map(|settings| Keys::derive(settings, salt(ticket_key, login_name), plain));
+        let generated = |plain| match password_file {
+            true => Verifier::filed(ticket_key, login_name, plain),
+            false => Verifier::fast(ticket_key, plain),
+        };
         let (scram, verifier) = match password {
-            Password::Generated(plain) => (keys(plain), wanted.then(|| Verifier::fast(ticket_key, plain))),
+            Password::Generated(plain) => (keys(plain), wanted.then(|| generated(plain))),
             Password::Chosen(plain) => {
                 (keys(plain), wanted.then(|| Verifier::slow(ticket_key, login_name, plain)).flatten())
             }
@@ -196,10 +204,16 @@ pub(crate) fn processors() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn recipe(name: &str, scram: bool, password: bool) -> Recipe {
         let by = LoginBy { name: name.to_owned(), scram, password };
-        Recipe::new(&by, ScramSettings::default(), &Secret::new(vec![7; 32]))
+        Recipe::new(&by, &broker(None), &Secret::new(vec![7; 32]))
+    }
+
+    fn broker(acl_files: Option<Vec<Language>>) -> Broker {
+        let Config { brokers, .. } = Config::default();
+        Broker { acl_files, ..brokers.into_iter().next().unwrap() }
     }
 
     fn job(device: &str, recipe: Recipe, password: &Password) -> Job {
@@ -218,6 +232,20 @@ mod tests {
         assert!(hashed.scram.is_none() && matches!(hashed.password, Some(Verifier::Slow(_))));
         assert_eq!(recipe("dev1", true, false).select(generated.clone()).password, None);
         assert_eq!(recipe("dev1", false, true).select(generated).scram, None);
+    }
+
+    #[test]
+    fn a_broker_that_is_said_to_read_password_files_has_generated_passwords_in_them() {
+        let by = LoginBy { name: "ada".to_owned(), scram: false, password: true };
+        let derive = |acl_files, password: &Password| {
+            Recipe::new(&by, &broker(acl_files), &Secret::new(vec![7; 32])).derive(password).password
+        };
+        let generated = Password::Generated(Secret::from("pencil"));
+        let listed = || Some(vec![Language::Mosquitto]);
+        assert!(matches!(derive(listed(), &generated), Some(Verifier::Filed { .. })));
+        assert!(matches!(derive(None, &generated), Some(Verifier::Fast(_))));
+        assert!(matches!(derive(Some(vec![Language::Emqx]), &generated), Some(Verifier::Fast(_))));
+        assert!(matches!(derive(listed(), &Password::Chosen(Secret::from("pencil"))), Some(Verifier::Slow(_))));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod http;
 pub mod https;
 pub mod kubectl;
 pub mod models;
+pub mod mosquitto;
 pub mod mqtt;
 pub mod operator_fixture;
 pub mod ports;
@@ -40,6 +41,7 @@ pub mod vendor_client;
 pub mod wait;
 
 pub use control_plane::ControlPlane;
+pub use mosquitto::Mosquitto;
 pub use program::Program;
 pub use rabbitmq::RabbitMq;
 pub use stalling_proxy::StallingProxy;

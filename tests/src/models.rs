@@ -3,3 +3,4 @@
 
 pub mod emqx;
 pub mod erlang;
+pub mod mosquitto;

@@ -127,6 +127,11 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
+    /// SIGHUP, which makes brokers read their files again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         let child = self.child();
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process ID");

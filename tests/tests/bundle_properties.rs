@@ -111,7 +111,8 @@ fn any_login() -> impl Strategy<Value = LoginName> {
     let bytes = || vec(any::<u8>(), 0..64).prop_map(Secret::new);
     let keys = (bytes(), bytes(), bytes());
     let keys = keys.prop_map(|(salt, stored_key, server_key)| Keys { salt, stored_key, server_key });
-    let password = proptest::option::of(bytes().prop_map(Verifier::Fast));
+    let filed = (bytes(), bytes()).prop_map(|(fast, mosquitto)| Verifier::Filed { fast, mosquitto });
+    let password = proptest::option::of(prop_oneof![bytes().prop_map(Verifier::Fast), filed]);
     let scram = proptest::option::of(keys);
     (any::<String>(), scram, password).prop_map(|(name, scram, password)| LoginName { name, scram, password })
 }

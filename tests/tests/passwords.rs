@@ -253,6 +253,7 @@ async fn a_bundle_holds_no_password_nor_its_salted_form() {
         let kind = match &login.password {
             None => "",
             Some(Verifier::Fast(_)) => "fast",
+            Some(Verifier::Filed { .. }) => "filed",
             Some(Verifier::Slow(hash)) => hash.as_str().get(..4).unwrap(),
         };
         let of = (name, login.scram.is_some(), kind);

@@ -86,9 +86,15 @@ impl<'i> Persona<'i> {
         self.tenant.rules.principal(Client { client_id: &self.client_id, client_id_proven, username, ..client })
     }
 
-    /// Why its login would be refused although its proof is right; such a client may do nothing.
+    /// Why its login would be refused although its proof is right; such a client may do nothing. Of a credential with a
+    /// prefix, without a client ID: why that of everyone would be.
     pub fn admitted(&self, now: UnixSeconds) -> Result<(), Reason> {
-        self.tenant.admit(self.key, self.mode, &self.client_id, now)?;
+        match self.key {
+            Key::Device(device, _) if device.client_id.one().is_none() && self.client_id.is_empty() => {
+                self.tenant.admit_anyone(device, self.mode, now)?;
+            }
+            key => self.tenant.admit(key, self.mode, &self.client_id, now)?,
+        }
         self.key.mark(self.mode).map(drop).ok_or(Reason::KeyWithoutSecret)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Session;
 use super::key::{Key, may_connect, proves_client_id, usual_mode};
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Bundle, Device, Tenant, UnixSeconds};
+use crate::bundle::{AccessKey, Bundle, ClientIds, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
@@ -168,7 +168,7 @@ impl TenantIndex {
         let entry = self.devices.get(*self.with_slow_hash.get(usize::try_from(place).ok()?)?)?;
         match entry.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
-            Verifier::Fast(_) => None,
+            Verifier::Fast(_) | Verifier::Filed { .. } => None,
         }
     }
 
@@ -186,24 +186,42 @@ impl TenantIndex {
 
     /// Everything but the proof itself: what is judged at a login and again at every request.
     pub(super) fn admit(&self, key: Key<'_>, mode: Mode, client_id: &str, now: UnixSeconds) -> Result<(), Reason> {
-        if self.tenant.suspended {
-            return Err(Reason::Suspended);
-        }
-        if !self.tenant.modes.contains(&mode) {
-            return Err(Reason::ModeNotAccepted);
-        }
+        self.admit_mode(mode)?;
         if !self.owns(client_id) {
             return Err(Reason::ClientIdOutsidePrefixes);
         }
         match key {
-            Key::Access(key) if key.disabled => Err(Reason::Disabled),
-            Key::Access(key) if !may_connect(key, mode) => Err(Reason::UseNotAllowed),
-            Key::Device(device, _) if !device.client_id.contain(client_id) => Err(Reason::ClientIdMismatch),
-            Key::Device(device, _) if device.disabled => Err(Reason::Disabled),
-            Key::Device(device, _) if device.expires_at.is_some_and(|end| end <= now) => Err(Reason::Expired),
-            Key::Device(device, _) if device.client_id.one().is_some() => Ok(()),
-            _ if self.by_client_id.contains_key(client_id) => Err(Reason::ClientIdTaken),
-            Key::Access(_) | Key::Device(..) => Ok(()),
+            Key::Access(key) if key.disabled => return Err(Reason::Disabled),
+            Key::Access(key) if !may_connect(key, mode) => return Err(Reason::UseNotAllowed),
+            Key::Device(device, _) if !device.client_id.contain(client_id) => return Err(Reason::ClientIdMismatch),
+            Key::Device(device, _) => in_force(device, now)?,
+            Key::Access(_) => {}
+        }
+        let is_its_own = matches!(key, Key::Device(device, _) if device.client_id.one().is_some());
+        if is_its_own || !self.by_client_id.contains_key(client_id) { Ok(()) } else { Err(Reason::ClientIdTaken) }
+    }
+
+    /// As [`Self::admit`], for a credential whose clients choose their IDs: before one did.
+    pub(super) fn admit_anyone(&self, device: &Device, mode: Mode, now: UnixSeconds) -> Result<(), Reason> {
+        self.admit_mode(mode)?;
+        let prefixes = &self.tenant.claims.client_id_prefixes;
+        let meets = |own: &String, chosen: &str| own.starts_with(chosen) || chosen.starts_with(own.as_str());
+        match &device.client_id {
+            ClientIds::Prefix { prefix } if prefixes.is_empty() || prefixes.iter().any(|own| meets(own, prefix)) => {
+                in_force(device, now)
+            }
+            ClientIds::Prefix { .. } => Err(Reason::ClientIdOutsidePrefixes),
+            ClientIds::One(_) => Err(Reason::ClientIdMismatch),
+        }
+    }
+
+    fn admit_mode(&self, mode: Mode) -> Result<(), Reason> {
+        if self.tenant.suspended {
+            Err(Reason::Suspended)
+        } else if self.tenant.modes.contains(&mode) {
+            Ok(())
+        } else {
+            Err(Reason::ModeNotAccepted)
         }
     }
 
@@ -358,6 +376,16 @@ impl TenantIndex {
             superuser: false,
             grants: None,
         }
+    }
+}
+
+fn in_force(device: &Device, now: UnixSeconds) -> Result<(), Reason> {
+    if device.disabled {
+        Err(Reason::Disabled)
+    } else if device.expires_at.is_some_and(|end| end <= now) {
+        Err(Reason::Expired)
+    } else {
+        Ok(())
     }
 }
 

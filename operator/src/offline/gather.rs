@@ -140,7 +140,7 @@ fn devices<'o>(
                 Found::Key(key) => Ok(key),
                 Found::Password(password, secret) => {
                     if let Proof::Login(by) = &identity.proof {
-                        let recipe = Recipe::new(by, broker.scram.into(), ticket_key);
+                        let recipe = Recipe::new(by, broker, ticket_key);
                         jobs.push(Job { device: job_name(device), recipe, password });
                     }
                     Err(secret)

@@ -7,9 +7,10 @@
 mod arbitrary;
 mod claims;
 mod decisions;
-mod explanations;
 mod emqx_file;
+mod explanations;
 mod filters;
+mod mosquitto_file;
 mod sessions;
 
 use proptest::test_runner::Config;

@@ -28,12 +28,12 @@ use proptest::test_runner::TestRunner;
 use crate::arbitrary::{Asked, Scenario, filter, scenario};
 use crate::cases;
 
-const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: i64 = 1_800_000_000;
 const SECRET: &str = "secret";
 
 /// How a client logs in.
 #[derive(Debug, Clone)]
-enum Proof {
+pub(crate) enum Proof {
     Signature,
     Device,
     Password { prefix: bool },
@@ -42,8 +42,8 @@ enum Proof {
 }
 
 /// Someone who has logged in, and what SEMANTICS.md says of them.
-struct LoggedIn {
-    index: BrokerIndex,
+pub(crate) struct LoggedIn {
+    pub(crate) index: BrokerIndex,
     ticket: String,
     client_id: String,
     username: Option<String>,
@@ -74,7 +74,7 @@ fn each_type_once(mut tokens: Vec<(Act, Vec<String>, bool)>) -> Vec<(Act, Vec<St
     tokens
 }
 
-fn client_id() -> impl Strategy<Value = String> {
+pub(crate) fn client_id() -> impl Strategy<Value = String> {
     let ids = vec!["a", "a", "b", "x", "b@@@a", "a@@@b@@@a", "@@@a", "a@@@", "a.b", "*", "$x"];
     select(ids).prop_map(str::to_owned)
 }
@@ -117,7 +117,7 @@ fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, proof: &Proo
 fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secret) -> Option<Device> {
     let bytes = |byte| Secret::new(vec![byte; 32]);
     let record = || Keys { salt: salt(ticket_key, "name"), stored_key: bytes(1), server_key: bytes(2) };
-    let fast = || Verifier::fast(ticket_key, &Secret::from(SECRET));
+    let fast = || Verifier::filed(ticket_key, "name", &Secret::from(SECRET));
     let (prefix, scram, password) = match proof {
         Proof::Signature | Proof::Tokens(_) => return None,
         Proof::Device => (false, None, None),
@@ -158,7 +158,7 @@ fn tokens(proof: &Proof, client_id: &str) -> String {
     tokens.iter().enumerate().map(sign).collect::<Vec<_>>().join("|")
 }
 
-fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> LoggedIn {
+pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> LoggedIn {
     assert!(is_client_id(client_id));
     let bundle = bundle(scenario, scenario.client.client(), client_id, proof);
     let index = BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())]);
@@ -198,7 +198,7 @@ fn grants(proof: &Proof) -> Option<Vec<Grant>> {
 }
 
 /// The client of the reference: nothing of it is taken from the ticket.
-fn known<'a>(scenario: &'a Scenario, session: &'a LoggedIn, proof: &Proof, none: &'a Map) -> Client<'a> {
+pub(crate) fn known<'a>(scenario: &'a Scenario, session: &'a LoggedIn, proof: &Proof, none: &'a Map) -> Client<'a> {
     let mode = match proof {
         Proof::Signature => Mode::Signature,
         Proof::Device => Mode::DeviceCredential,

@@ -102,11 +102,11 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
     let fits = black_box(is_fast(found.as_ref().ok(), credentials.password));
     let result = match found {
         Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
-        Ok((tenant, key, Verifier::Fast(_))) if fits => {
+        Ok((tenant, key, _)) if fits => {
             let Credentials { username: key_id, password: _, client_id } = *credentials;
             Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new() }.admit(now)
         }
-        Ok((_, _, Verifier::Fast(_))) => Err(Reason::WrongProof),
+        Ok(_) => Err(Reason::WrongProof),
         Err(reason) => Err(reason),
     };
     match result.as_ref().err().and_then(|reason| Some((*reason, decoy(index, tenant, credentials.username)?))) {
@@ -133,10 +133,9 @@ fn find<'i>(tenant: Option<&'i TenantIndex>, credentials: &Credentials<'_>) -> R
 }
 
 fn is_fast(found: Option<&Found<'_>>, password: &[u8]) -> bool {
-    let (ticket_key, hash) = match found {
-        Some((tenant, _, Verifier::Fast(hash))) => (&tenant.tenant().ticket_key, hash),
-        _ => (&*NOBODY, &*NOBODY),
-    };
+    let (ticket_key, hash) = found
+        .and_then(|(tenant, _, verifier)| Some((&tenant.tenant().ticket_key, verifier.fast_hash()?)))
+        .unwrap_or((&*NOBODY, &*NOBODY));
     password::is_fast(ticket_key, hash, password)
 }
 

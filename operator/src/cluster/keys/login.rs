@@ -36,7 +36,7 @@ impl LoginOf {
             device: device.name_any(),
             uid: device.uid().filter(|_| device.spec.secret_ref.is_none()),
             client_ids,
-            recipe: Recipe::new(by, finder.broker.scram.into(), finder.ticket_key),
+            recipe: Recipe::new(by, finder.broker, finder.ticket_key),
         }
     }
 }
