@@ -6,6 +6,7 @@
 //!
 //! A login with a password is read here ([`Dialect::login`]) and judged elsewhere, since it may take its time.
 
+mod acl;
 mod emqx;
 mod rabbitmq;
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::Session;
 use super::key::{Key, may_connect, proves_client_id, usual_mode};
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Bundle, Device, Tenant, UnixSeconds};
+use crate::bundle::{AccessKey, AclDelivery, Bundle, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{Rules, known_principal};
+use crate::rules::{InlineAcl, Principal, Rules, known_principal};
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
 use crate::token::{MAX_LIFETIME, Token};
@@ -293,15 +293,25 @@ impl TenantIndex {
     }
 
     fn decide(&self, ticket: &Ticket, key: Key<'_>, request: &Request<'_>) -> Verdict<'_> {
+        self.as_principal(ticket, key, |principal| self.rules.decide(principal, request))
+    }
+
+    /// The rules of a client that logs in, where its broker is to evaluate them itself.
+    pub(super) fn inline_acl(&self, ticket: &Ticket, key: Key<'_>) -> Option<InlineAcl> {
+        let delivered = self.tenant.acl_delivery == AclDelivery::Inline;
+        delivered.then(|| self.as_principal(ticket, key, |principal| self.rules.inline(principal))).flatten()
+    }
+
+    fn as_principal<T>(&self, ticket: &Ticket, key: Key<'_>, judge: impl FnOnce(&Principal<'_>) -> T) -> T {
         let username = verified_username(ticket);
         let grants: Vec<Grant> = ticket.tokens.iter().flat_map(Token::grants).collect();
         let grants = (ticket.mode == Mode::Token).then_some(grants.as_slice());
         let client = Client { grants, ..self.client(key, ticket, username.as_deref()) };
         match key {
             Key::Device(device, audiences) if client.client_id_proven && ticket.mode == usual_mode(device) => {
-                self.rules.decide(&known_principal(client, audiences), request)
+                judge(&known_principal(client, audiences))
             }
-            _ => self.rules.decide(&self.rules.principal(client), request),
+            _ => judge(&self.rules.principal(client)),
         }
     }
 

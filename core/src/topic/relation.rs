@@ -88,6 +88,35 @@ pub fn overlap_witness(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
     Some(if name.is_empty() { "x".to_owned() } else { name.join("/") })
 }
 
+/// The filter that matches just the names that both match, and so covers just what both cover; `None` where they do not
+/// overlap.
+#[must_use]
+pub fn intersection(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
+    if !overlaps(a, b) {
+        return None;
+    }
+    let (mut a, mut b) = (a.levels().peekable(), b.levels().peekable());
+    let mut common = Vec::new();
+    loop {
+        let level = match (a.peek().copied(), b.peek().copied()) {
+            (Some(Level::Literal(text)), _) | (_, Some(Level::Literal(text))) => text,
+            (Some(Level::Plus), _) | (_, Some(Level::Plus)) => "+",
+            (Some(Level::Hash), Some(Level::Hash)) => {
+                common.push("#");
+                break;
+            }
+            // One ends, and the other's `#` matches its parent.
+            _ => break,
+        };
+        common.push(level);
+        for side in [&mut a, &mut b] {
+            // `#` stays in place: it matches whatever the other side still asks for.
+            side.next_if(|level| *level != Level::Hash);
+        }
+    }
+    Some(common.join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +143,26 @@ mod tests {
             ("/+/#", "/#", true),
         ] {
             assert_eq!(covers(filter(outer), filter(inner)), expected, "{outer} covers {inner}");
+        }
+    }
+
+    #[test]
+    fn what_two_filters_have_in_common_is_a_filter() {
+        for (a, b, expected) in [
+            ("a/#", "a", Some("a")),
+            ("#", "#", Some("#")),
+            ("+/b", "a/+", Some("a/b")),
+            ("a/#", "+/+/c", Some("a/+/c")),
+            ("a/#", "a/+/#", Some("a/+/#")),
+            ("a/+", "a/#", Some("a/+")),
+            ("+", "+/#", Some("+")),
+            ("a/b", "a/c", None),
+            ("#", "$SYS/#", None),
+            ("$SYS/#", "$SYS/+/x", Some("$SYS/+/x")),
+            ("#", "/#", Some("/+/#")),
+        ] {
+            assert_eq!(intersection(filter(a), filter(b)).as_deref(), expected, "{a} {b}");
+            assert_eq!(intersection(filter(b), filter(a)).as_deref(), expected, "{b} {a}");
         }
     }
 

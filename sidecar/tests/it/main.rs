@@ -13,6 +13,7 @@ mod attributes;
 mod bad_input;
 mod emqx;
 mod fixture;
+mod inline;
 mod kubernetes;
 mod last_good;
 mod probes;

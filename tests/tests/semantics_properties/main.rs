@@ -8,6 +8,7 @@ mod arbitrary;
 mod claims;
 mod decisions;
 mod filters;
+mod inline;
 mod sessions;
 
 use proptest::test_runner::Config;
