@@ -3,3 +3,4 @@
 
 pub mod emqx;
 pub mod emqx_inline;
+pub mod rmqtt;

@@ -156,14 +156,28 @@ impl TenantIndex {
         if self.with_slow_hash.is_empty() {
             return None;
         }
-        let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
-        let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let place = number.checked_rem(u64::try_from(self.with_slow_hash.len()).ok()?)?;
-        let entry = self.devices.get(*self.with_slow_hash.get(usize::try_from(place).ok()?)?)?;
+        let place = self.stand_in(login_name, self.with_slow_hash.len())?;
+        let entry = self.devices.get(*self.with_slow_hash.get(place)?)?;
         match entry.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
             Verifier::Fast(_) => None,
         }
+    }
+
+    /// Makes the list of some device, so that a name that does not exist is refused no sooner than others are accepted.
+    pub(super) fn unused_acl(&self, login_name: &str) -> Option<InlineAcl> {
+        if self.tenant.acl_delivery != AclDelivery::Inline {
+            return None;
+        }
+        let Entry { device, audiences } = self.devices.get(self.stand_in(login_name, self.devices.len())?)?;
+        self.rules.inline(&known_principal(self.usual_client(device), audiences))
+    }
+
+    /// One of so many, always the same for a login name.
+    fn stand_in(&self, login_name: &str, of: usize) -> Option<usize> {
+        let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
+        let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        usize::try_from(number.checked_rem(u64::try_from(of).ok()?)?).ok()
     }
 
     pub(super) fn key(&self, mode: Mode, key_id: &str) -> Option<Key<'_>> {

@@ -21,6 +21,7 @@ mod program;
 mod rabbitmq;
 mod refusals;
 mod restart;
+mod rmqtt;
 mod scram;
 mod scram_exchange;
 mod server;
