@@ -11,7 +11,7 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{Bundle, Claims, UnixSeconds};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, UnixSeconds};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
@@ -36,6 +36,8 @@ pub struct Gathered {
     pub ticket_key: Secret,
     /// What its broker announces to SCRAM clients.
     pub scram: ScramSettings,
+    /// How its broker learns what clients may do.
+    pub acl_delivery: AclDelivery,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.

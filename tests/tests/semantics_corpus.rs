@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Revocations, Space, Tenant};
 use mqtt_access_core::client::{Client, Grant, Mode};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
@@ -336,6 +336,7 @@ fn bundle(case: &Case, key: &AccessKey, policies: Vec<Policy>) -> Bundle {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     Bundle { tenant, policies, devices: Vec::new() }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mqtt_access_core::acl_file::{Section, emqx};
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Space, Tenant};
+use mqtt_access_core::bundle::{
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Space, Tenant,
+};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_core::index::{BrokerIndex, Credentials, Login, Session, TenantIndex};
@@ -134,6 +136,7 @@ fn bundle(scenario: &Scenario, team: &Team, now: bool) -> Bundle {
         scram: Some(ScramSettings::default()),
         token_max_ttl: None,
         token_revocations: mqtt_access_core::bundle::Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     let devices = team.credentials.iter().enumerate();
     let devices = devices.map(|(place, it)| device(it, place, &tenant.ticket_key, now)).collect();

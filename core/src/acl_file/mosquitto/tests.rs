@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use crate::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
 use crate::credential::MacAlgorithm;
 use crate::password::Verifier;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
@@ -33,6 +33,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 
