@@ -30,6 +30,8 @@ const NOW: i64 = 1_800_000_000;
 const SECRET: &str = "secret";
 /// How the finding begins that is about clients with tokens only.
 const OF_TOKENS: &str = "clients with tokens may do nothing";
+/// And how the one begins about clients that cannot be told from those of a credential that is refused.
+const OF_SCRAM: &str = "SCRAM clients whose client ID begins";
 const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
 
 /// A credential, as it is now; when its clients logged in it was in order.
@@ -296,14 +298,26 @@ impl Compared {
         }
         let told = |policy: &str, rule| {
             let mut found = self.section.narrowed.iter().filter(|it| it.policy == policy && it.rule == rule);
-            found.find(|it| !it.message.starts_with(OF_TOKENS)).map(|it| it.message.as_str())
+            found
+                .find(|it| ![OF_TOKENS, OF_SCRAM].iter().any(|of| it.message.starts_with(of)))
+                .map(|it| it.message.as_str())
         };
+        if client.mode == Mode::Scram && self.refuses_clients(decided) {
+            return self.section.narrowed.iter().map(|it| it.message.as_str()).find(|it| it.starts_with(OF_SCRAM));
+        }
         let by_deny = self.behind[decided].as_ref().and_then(|(policy, rule)| told(policy, *rule));
         match cause {
             Cause::Rule(rule) => told(rule.policy, rule.index).or(by_deny),
             // No rule stands behind what superusers may; only a Deny that they meet is one.
             Cause::Reason(_) => by_deny.or(Some("superuser")),
         }
+    }
+}
+
+impl Compared {
+    /// Whether a rule of the file is one of those that refuse some clients everything.
+    fn refuses_clients(&self, rule: usize) -> bool {
+        self.behind[rule].is_none() && rule + 1 < self.behind.len()
     }
 }
 
