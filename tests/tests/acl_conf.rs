@@ -1,5 +1,7 @@
 //! The text of `acl.conf`: what it is for a tenant with a bit of everything, and that Erlang itself reads it as it was meant.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a failed test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -119,7 +121,7 @@ fn section(bundle: Bundle) -> Section {
 /// A tenant whose every name is `text`, as far as a bundle takes it.
 fn nasty(text: &str) -> Section {
     let mut bundle = acme();
-    bundle.tenant.name = text.to_owned();
+    text.clone_into(&mut bundle.tenant.name);
     let wanted = Subject { attributes: Some(map(text, text)), ..ids(&[text, &format!("{text}*{text}")]) };
     let level = text.replace(['/', '+', '#'], "_").replace("${", "${$}{").replace(char::is_control, "_");
     bundle.policies = vec![policy(
@@ -131,16 +133,16 @@ fn nasty(text: &str) -> Section {
         ],
     )];
     bundle.tenant.claims.client_id_prefixes = vec![text.to_owned()];
-    bundle.tenant.access_keys.iter_mut().for_each(|key| key.id = text.to_owned());
+    bundle.tenant.access_keys.iter_mut().for_each(|key| text.clone_into(&mut key.id));
     section(bundle)
 }
 
 #[test]
 fn the_file_of_a_tenant_with_a_bit_of_everything_is_the_committed_one() {
     let section = section(bundle());
-    let told: String =
-        section.narrowed.iter().map(|it| format!("%% {} {}: {}\n", it.policy, it.rule, it.message)).collect();
-    let text = format!("{}%%\n%% What was told:\n{told}", emqx::file([&section]));
+    let told = section.narrowed.iter().map(|it| format!("%% {} {}: {}\n", it.policy, it.rule, it.message));
+    let told: Vec<String> = told.collect();
+    let text = format!("{}%%\n%% What was told:\n{}", emqx::file([&section]), told.concat());
     if std::env::var_os("UPDATE_ACL_CONF").is_some() {
         std::fs::write(GOLDEN, &text).unwrap();
     }

@@ -54,7 +54,7 @@ struct Draft<'i> {
     narrowed: BTreeSet<Narrowed>,
 }
 
-/// The rules of one tenant.
+/// The rules of one tenant. Of one whose claims another tenant holds there must be none in a broker's file.
 #[must_use]
 pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
     let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
