@@ -278,3 +278,43 @@ async fn mosquitto_lets_through_only_what_the_corpus_allows() {
     narrower.iter().for_each(|(why, count)| println!("{count:5} {why}"));
     assert!(*clients > 40 && *let_through > 50 && *refused > 50, "{counts:?}");
 }
+
+/// Filters with what is easily got wrong: empty levels, parents, names with dollars.
+const FILTERS: [&str; 24] = [
+    "#", "+", "+/+", "+/#", "/#", "/+", "/", "//", "a", "a/", "a/#", "a/+", "a/+/#", "a//#", "+//#", "+/b/#", "a/+/b",
+    "+/+/+", "$x/#", "$x/+", "$x", "$y/#", "a b/ c", "é/+",
+];
+const NAMES: [&str; 24] = [
+    "a", "/", "//", "///", "a/", "a//", "/a", "a/b", "a/b/", "a/b/c", "a//b", "ab", "b", "a/a/b", "$x", "$x/", "$x/y",
+    "$x/y/z", "x/y", "$y", "a b/ c", "é/b", "é", "c/c/c",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_matches_topics_as_mosquitto_does() {
+    let users = || FILTERS.iter().enumerate().map(|(number, filter)| (format!("user{number}"), *filter));
+    let blocks: Vec<String> =
+        users().map(|(user, filter)| format!("user {user}\ntopic readwrite {filter}\n")).collect();
+    let text = blocks.concat();
+    let passwords: Vec<u8> = users().flat_map(|(user, _)| watcher::line(&user, SECRET).into_bytes()).collect();
+    let dollars: BTreeSet<String> = ["$x", "$y"].map(str::to_owned).into();
+    let broker = watcher::start(&text, &passwords, &dollars).await;
+    let (mut watcher, file) = (watcher::connect(&broker, &dollars).await, AclFile::parse(&text).unwrap());
+    for (user, filter) in users() {
+        let mut client = Client::connect(broker.mqtt(), &user, &user, SECRET).await.unwrap();
+        for name in NAMES {
+            client.publish(name, &user).await.unwrap();
+        }
+        let written: Vec<String> = watcher::received(&mut watcher).await.into_iter().map(|it| it.topic).collect();
+        let matching = |access| NAMES.into_iter().filter(|name| file.allows(&user, access, name)).collect::<Vec<_>>();
+        assert_eq!(written, matching(Access::Write), "{filter}");
+        for everything in ["#", "$x/#", "$y/#"] {
+            client.subscribe(everything, QoS::AtMostOnce).await.unwrap();
+        }
+        for name in NAMES {
+            watcher.publish(name, "").await.unwrap();
+        }
+        let read: Vec<String> = watcher::received(&mut client).await.into_iter().map(|it| it.topic).collect();
+        assert_eq!(read, matching(Access::Read), "{filter}");
+        watcher::received(&mut watcher).await;
+    }
+}
