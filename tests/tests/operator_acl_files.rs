@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mqtt_access_core::acl_file::{File, Sections};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_tests::operator_fixture::{
-    BUNDLES, Cluster, POLICIES, SOON, TENANTS, allow, device, edited, namespace, tenant,
+    BUNDLES, Cluster, POLICIES, SOON, TENANTS, allow, client_id, device, edited, namespace, policy, rule, tenant,
 };
 use mqtt_access_tests::wait;
 use serde_json::{Value, json};
@@ -30,6 +31,8 @@ async fn acl_files_say_what_is_published_and_hinder_nothing() {
     let cluster = Cluster::start().await;
     let operator = cluster.operator().await;
     they_follow_edits(&cluster).await;
+    they_follow_the_clock(&cluster).await;
+    what_is_too_large_denies_everything(&cluster).await;
     a_tenant_that_owns_nothing_has_none(&cluster).await;
     what_somebody_did_to_them_is_undone(&cluster).await;
     they_go_with_their_tenant(&cluster).await;
@@ -66,6 +69,64 @@ async fn they_follow_edits(cluster: &Cluster) {
     cluster.apply([allow("edits", "t", "own", &["edits/t/second"])]).await;
     wait_with(cluster, "edits.t", "edits/t/second").await;
     wait_agree(cluster, "the files to follow an edit").await;
+    for name in ["edits.t.acl", "acl"] {
+        for file in OPEN {
+            let text = data(cluster, name, file).await;
+            assert!(text.contains("edits/t/second") && !text.contains("edits/t/first"), "{name}: {text}");
+        }
+    }
+}
+
+async fn they_follow_the_clock(cluster: &Cluster) {
+    let end = (Timestamp::now() + SignedDuration::from_secs(6)).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let brief = json!({"spec": {"expiresAt": end}, "metadata": {"name": "brief"}});
+    let brief = edited(
+        edited(device("edits", "t", "d"), &brief),
+        &json!({"spec": {"clientId": client_id("edits", "t", "brief")}}),
+    );
+    cluster.apply([brief]).await;
+    let says = async || data(cluster, "acl", File::MosquittoAcl).await.contains("DeviceCredential brief");
+    wait::until("a credential to be in the files", SOON, async || says().await.then_some(())).await;
+    wait::until("a credential to leave the files", SOON, async || (!says().await).then_some(())).await;
+    assert!(Timestamp::now() >= end.parse().unwrap(), "it left before its time");
+    wait_agree(cluster, "the files to follow the clock").await;
+}
+
+/// Two policies that no `ConfigMap` can hold together.
+async fn what_is_too_large_denies_everything(cluster: &Cluster) {
+    let part = |name: &str| {
+        let topics: Vec<String> =
+            (0..20).map(|number| format!("large/t/{name}/{number}/{}", "x".repeat(480))).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let rules: Vec<Value> = (0..64).map(|_| rule("Allow", &topics)).collect();
+        policy("large", "t", name, &json!({"everyone": true}), &rules)
+    };
+    cluster.apply([namespace("large"), tenant("large", "t")]).await;
+    cluster.create_all([part("one"), part("two")], 1).await;
+    let published = async |large: bool| {
+        wait::until("the tenant to be told of its files", SOON, async || {
+            let told = cluster.condition(TENANTS, "large", "t", "Published").await?;
+            (told.reason == "Published" && told.message.contains("larger than 1 MiB") == large).then_some(told.message)
+        })
+        .await
+    };
+    let message = published(true).await;
+    assert!(message.contains("acl.conf denies everything in `large.t.acl`"), "{message}");
+    for name in ["large.t.acl", "acl"] {
+        let closed = async || {
+            let text = data(cluster, name, File::Emqx).await;
+            (text.starts_with("%% too large") && text.ends_with("{deny, all}.\n") && text.len() < 200).then_some(())
+        };
+        wait::until(&format!("{name} to deny everything"), SOON, closed).await;
+    }
+    // What does fit beside it is as it was.
+    assert!(data(cluster, "acl", File::MosquittoAcl).await.contains("edits/t/second"));
+    cluster.delete(POLICIES, "large", "two").await;
+    published(false).await;
+    wait_agree(cluster, "the files to be whole again").await;
+    assert!(data(cluster, "large.t.acl", File::Emqx).await.len() > 500_000);
+    cluster.delete(TENANTS, "large", "t").await;
+    wait_gone(cluster, "large.t.acl").await;
 }
 
 async fn a_tenant_that_owns_nothing_has_none(cluster: &Cluster) {
@@ -154,6 +215,12 @@ async fn found(cluster: &Cluster, name: &str) -> Option<Value> {
     cluster.read(&path("configmaps", name)).await
 }
 
+/// A file in a `ConfigMap`; empty where there is none.
+async fn data(cluster: &Cluster, name: &str, file: File) -> String {
+    let map = found(cluster, name).await.unwrap_or_default();
+    map.get("data").and_then(|data| data.get(file.name())?.as_str()).unwrap_or_default().to_owned()
+}
+
 async fn wait_gone(cluster: &Cluster, name: &str) {
     wait::until("the files of a deleted tenant to be gone", SOON, async || {
         found(cluster, name).await.is_none().then_some(())
@@ -179,7 +246,10 @@ async fn wait_agree(cluster: &Cluster, what: &str) {
         if wanted == there {
             return;
         }
-        assert!(start.elapsed() < SOON, "waited in vain for {what}: {there:#?} instead of {wanted:#?}");
+        let differ: Vec<_> =
+            wanted.iter().filter(|(key, text)| there.get(*key) != Some(*text)).map(|(key, _)| key).collect();
+        let more: Vec<_> = there.keys().filter(|key| !wanted.contains_key(*key)).collect();
+        assert!(start.elapsed() < SOON, "waited in vain for {what}: {differ:?} differ, and {more:?} are there besides");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
