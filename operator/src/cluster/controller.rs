@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 
+use super::acl_files::AclFiles;
 use super::broker_claims;
 use super::cache::ObjectKey;
 use super::gather::{self, GatherError};
@@ -30,12 +31,13 @@ const PATIENCE: u32 = 3;
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) config: Arc<Config>,
-    pub(super) queue: Queue,
+    pub(super) queue: Queue<ObjectKey>,
     world: Mutex<World>,
     complete: watch::Sender<bool>,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
     /// Tenants as the token service may speak for them.
     pub(super) issuers: Issuers,
+    pub(super) acl_files: AclFiles,
     /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
     pub(super) claims: HashMap<String, tokio::sync::Mutex<()>>,
 }
@@ -78,6 +80,7 @@ impl Context {
             complete: watch::Sender::new(false),
             memory: Mutex::default(),
             issuers: Issuers::new(config.token_service.is_some()),
+            acl_files: AclFiles::new(&config),
             config,
             claims,
         }
@@ -142,7 +145,7 @@ pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
 }
 
 /// Half a second, doubled with every failure, up to five minutes.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(2u32.saturating_pow(failures.min(16))).min(Duration::from_mins(5))
 }
 
@@ -154,6 +157,7 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
     if let Standing::Undecodable = standing {
         // It cannot be read where it belongs: what is published stays, suspended.
         publish::suspend(context, key).await?;
+        context.acl_files.except(key, None);
         report::undecodable(context, key).await?;
         return Ok(None);
     }
@@ -162,6 +166,7 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
         _ => None,
     };
     retire::except(context, key, broker).await?;
+    context.acl_files.except(key, broker);
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -188,6 +193,7 @@ async fn serve(
             // Whatever is wrong, a suspension takes effect.
             if tenant.spec.suspended {
                 context.issuers.forget(key);
+                context.acl_files.nothing(&broker.name, key);
                 publish::suspend(context, key).await?;
             }
             // Another replica published the same a moment before: nobody needs to be told, unless it goes on.
@@ -217,6 +223,7 @@ async fn publish_tenant(
     let Some(gathered) = gathered else {
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
+        context.acl_files.nothing(&broker.name, key);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };
@@ -224,7 +231,7 @@ async fn publish_tenant(
     let compiled = block_in_place(|| compile::compile(&gathered, now));
     let mut reports = compiled.reports;
     let before = context.world(|world| broker_claims::published(world, broker, key));
-    let published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
+    let mut published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
     drop(lock);
     if before.is_some_and(|before| before != compiled.bundle.tenant.claims) {
         // Something may have become free, or be shared now: whoever was refused it is asked again.
@@ -232,6 +239,7 @@ async fn publish_tenant(
     }
     if let Some((revision, _)) = published.bundle {
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
+        published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision);
     }
     block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));

@@ -62,13 +62,13 @@ pub(super) async fn served(
     published: Published,
     reports: Reports,
 ) -> Result<bool, ReportError> {
-    let Published { bundle, standing } = published;
+    let Published { bundle, acl_problem, standing } = published;
     let (total, active) =
         (reports.devices.len(), reports.devices.values().filter(|report| is_active(report.reason)).count());
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let desired = MqttTenantStatus {
         observed_generation: tenant.metadata.generation,
-        conditions: served_conditions(tenant, &standing, &reports),
+        conditions: served_conditions(tenant, &standing, &reports, acl_problem.as_deref()),
         access_keys: reports.access_keys.iter().map(|report| key_status(tenant, report)).collect(),
         devices: Some(DeviceCounts { total: count(total), active: count(active) }),
         bundle: bundle.map(|(revision, digest)| BundleStatus {
@@ -87,7 +87,12 @@ fn is_active(reason: DeviceReady) -> bool {
     matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
 }
 
-fn served_conditions(tenant: &MqttTenant, standing: &Isolation, reports: &Reports) -> Vec<Condition> {
+fn served_conditions(
+    tenant: &MqttTenant,
+    standing: &Isolation,
+    reports: &Reports,
+    acl_problem: Option<&str>,
+) -> Vec<Condition> {
     let isolated = isolated(tenant, standing);
     let problems: Vec<String> = reports.access_keys.iter().filter_map(key_problem).collect();
     let ready = if let Some(witness) = standing.witness() {
@@ -100,7 +105,10 @@ fn served_conditions(tenant: &MqttTenant, standing: &Isolation, reports: &Report
         (TenantReady::Ready, "clients can log in".to_owned())
     };
     let published = match standing.claims() {
-        Some(_) => (TenantPublished::Published, "sidecars can read the bundle of this generation".to_owned()),
+        Some(_) => {
+            let problem = acl_problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+            (TenantPublished::Published, format!("sidecars can read the bundle of this generation{problem}"))
+        }
         None => (TenantPublished::PublishFailed, "the tenant owns nothing, so there is nothing to publish".to_owned()),
     };
     vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
