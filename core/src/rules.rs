@@ -18,7 +18,7 @@ use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{TemplateError, Topic};
 use crate::topic::{Filter, TopicName};
 use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
-pub use inline::{InlineAcl, InlineRule, InlineTopic, MAX_BYTES as MAX_INLINE_BYTES, MAX_RULES as MAX_INLINE_RULES};
+pub use inline::{InlineAcl, InlineRule, InlineTopic};
 pub use of_client::ClientRule;
 use of_client::Written;
 use trie::{Entries, Entry, Trie};

@@ -24,9 +24,9 @@ use crate::topic::Filter;
 
 /// The most rules of a list, those at its end aside. The broker goes through it at every publish, and keeps it as long as
 /// the session lasts: 100 comparisons take it about as long as a request over a local socket would.
-pub const MAX_RULES: usize = 100;
+const MAX_RULES: usize = 100;
 /// The most bytes of topics in a list. A login reply with it is as large as the requests that brokers are known to bear.
-pub const MAX_BYTES: usize = 16 * 1024;
+const MAX_BYTES: usize = 16 * 1024;
 /// First levels that start with `$` and mean something to brokers; what is closed is closed below them too.
 const DOLLAR_ROOTS: [&str; 6] = ["$SYS", "$share", "$queue", "$exclusive", "$delayed", "$events"];
 
@@ -123,3 +123,6 @@ impl Rules {
         build::build(self, principal)
     }
 }
+
+#[cfg(test)]
+mod tests;

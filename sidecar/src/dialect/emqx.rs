@@ -9,7 +9,7 @@
 //!   would skip authorization altogether.
 //! - `acl` holds the client's rules where its tenant delivers them so (`aclDelivery: Inline`) and they are not too many. EMQX
 //!   looks at it first, asks what it leaves open, and keeps it until the session ends or authenticates anew: **an edit of a
-//!   policy, a suspension or a revoked key reaches what the list decides when the client connects the next time**, and what
+//!   policy, a suspension, a revoked key or token reaches what the list decides when the client connects the next time**, and what
 //!   is asked at once. Whoever cannot wait has to kick the client. After `expire_at` EMQX ends the session, and the list
 //!   allows nothing more.
 //! - SCRAM users are told of on a path of their own; see [`scram`].
