@@ -20,6 +20,7 @@ mod login;
 pub mod manifest;
 mod names;
 pub mod offline;
+pub mod policy_tests;
 pub(crate) mod service;
 
 /// An error with its causes on one line, for a log or a condition.

@@ -16,7 +16,7 @@ use super::gather::{self, GatherError};
 use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
-use super::report::{self, ReportError};
+use super::report::{self, ReportError, Tested};
 use super::retire::{self, RetireError};
 use super::token_service::Issuers;
 use super::world::{Standing, World};
@@ -51,6 +51,7 @@ pub(super) struct Memory {
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
+    pub(super) tested: Option<Tested>,
     failures: u32,
 }
 
@@ -234,6 +235,7 @@ async fn publish_tenant(
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
     }
     block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
+    block_in_place(|| report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }

@@ -25,6 +25,11 @@ pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answe
     let tenant = objects.tenants.iter().find(|tenant| shown(*tenant) == indexed.tenant);
     let mut notes = indexed.notes();
     notes.extend(tenant.into_iter().flat_map(lagging));
+    let own = objects.devices.iter().filter(|device| device.spec.client_id.as_ref() == Some(&question.client_id));
+    notes.extend(own.filter_map(|device| {
+        let observed = device.status.as_ref().and_then(|status| status.observed_generation);
+        behind("DeviceCredential", device, observed)
+    }));
     notes.extend(objects.policies.iter().filter_map(|policy| {
         let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
         behind("AclPolicy", policy, observed)
