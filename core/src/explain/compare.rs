@@ -52,7 +52,8 @@ pub fn holds_whenever(wider: Conditions, narrower: Conditions) -> bool {
     qos && retain
 }
 
-fn reaches(wider: &ClientTopic, narrower: &ClientTopic, effect: Effect) -> bool {
+/// Whether whatever the narrower topic grants or refuses, the wider one does too.
+pub(super) fn reaches(wider: &ClientTopic, narrower: &ClientTopic, effect: Effect) -> bool {
     if wider == narrower {
         return true;
     }

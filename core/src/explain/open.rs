@@ -1,11 +1,12 @@
 //! Rules for clients that choose their client ID: those of access keys, and of credentials with a prefix. What they may do hangs
 //! on the choice, so their rules are compared as they were written.
 
-use super::compare::holds_whenever;
+use super::compare::{holds_whenever, reaches};
 use crate::client::{Client, Map, is_from_client_id};
 use crate::index::Persona;
 use crate::policy::{Action, Effect, Subject, Topics};
 use crate::rules::Conditions;
+use crate::template::{ClientTopic, TemplateLevel, Topic};
 
 /// One topic of a rule that concerns a client with some client ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +76,29 @@ impl OpenRule<'_> {
     #[must_use]
     pub fn says_all_of(&self, other: &OpenRule<'_>, action: Action) -> bool {
         self.effect == other.effect
-            && self.topic == other.topic
+            && self.reaches(other)
             && self.conditions.concern(action)
             && holds_whenever(self.conditions, other.conditions)
             && other.subjects.iter().all(|subject| self.subjects.contains(subject))
+    }
+}
+
+impl OpenRule<'_> {
+    /// The same text renders alike; without variables, one topic may lie within another.
+    fn reaches(&self, other: &OpenRule<'_>) -> bool {
+        let within = || Some(reaches(&self.literal()?, &other.literal()?, self.effect));
+        self.topic == other.topic || within().unwrap_or_default()
+    }
+
+    /// The topic, where it has no variables.
+    fn literal(&self) -> Option<ClientTopic> {
+        let Some(text) = self.topic else { return Some(ClientTopic::Everything) };
+        let topic = Topic::parse(text).ok()?;
+        let variable = |level: &TemplateLevel| matches!(level, TemplateLevel::Variable(_));
+        match &topic {
+            Topic::Template(levels) if levels.iter().any(variable) => None,
+            _ => topic.for_client(self.effect, |_| None),
+        }
     }
 }
 
