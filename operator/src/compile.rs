@@ -19,6 +19,7 @@ use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{AclPolicy, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored};
 
 use crate::finding::{self, Finding};
+use crate::policy_tests::TestOutcome;
 
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};
@@ -107,6 +108,8 @@ pub struct Reports {
     pub devices: BTreeMap<String, DeviceReport>,
     /// Policies by name.
     pub policies: BTreeMap<String, PolicyReport>,
+    /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
+    pub tests: BTreeMap<String, TestOutcome>,
     /// Parts of the topic space that were not granted because they begin with `$`, and the like.
     pub findings: Vec<String>,
     /// When the next credential expires, which changes its report.
@@ -202,6 +205,7 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
         access_keys,
         devices: devices.reports,
         policies: BTreeMap::new(),
+        tests: BTreeMap::new(),
         findings: Vec::new(),
         next_expiry: devices.next_expiry,
     };

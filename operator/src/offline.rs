@@ -21,7 +21,7 @@ use crate::compile;
 use crate::config::{Broker, Config};
 use crate::login::Derived;
 use crate::manifest::{self, Refused};
-use crate::names;
+use crate::{names, policy_tests};
 use gather::{GatherError, Outcome, Sources};
 use out_dir::OutDirError;
 use secrets::{Secrets, SecretsError};
@@ -106,6 +106,10 @@ fn compile_broker(
                 let compiled = compile::compile(&gathered, now);
                 result.findings.extend(compiled.reports.problems().map(|problem| format!("tenant {shown}: {problem}")));
                 let bundle = compiled.bundle;
+                let failures = policy_tests::failures(&bundle, &gathered.policies, now);
+                result.findings.extend(
+                    failures.iter().map(|failure| format!("tenant {shown}: AclPolicy {}: {failure}", failure.policy)),
+                );
                 let encoded = encode(&bundle).map_err(|error| OfflineError::Encode(shown, error))?;
                 result.bundles.push(TenantBundle { namespace, name, bundle, encoded });
             }

@@ -17,7 +17,7 @@ use super::gather::{self, GatherError};
 use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
-use super::report::{self, ReportError};
+use super::report::{self, ReportError, Tested};
 use super::retire::{self, RetireError};
 use super::token_service::Issuers;
 use super::world::{Standing, World};
@@ -53,6 +53,7 @@ pub(super) struct Memory {
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
+    pub(super) tested: Option<Tested>,
     failures: u32,
 }
 
@@ -242,6 +243,7 @@ async fn publish_tenant(
         published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision);
     }
     block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
+    block_in_place(|| report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }

@@ -1,7 +1,9 @@
 //! `report` (client): conditions of a tenant, its devices and its policies, on success and on failure. Only what differs
 //! is written, so that a second reconcile writes nothing.
 
+mod events;
 mod objects;
+mod tests_passed;
 mod write;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use super::cache::ObjectKey;
 use super::controller::Context;
 use super::publish::Published;
 use crate::compile::{self, KeyReport, Reports};
+pub(super) use tests_passed::{Tested, test};
 use write::{condition, write_status};
 
 /// How often the number of devices that a policy selects is counted anew.
@@ -193,7 +196,7 @@ pub(super) async fn undecodable(context: &Context, key: &ObjectKey) -> Result<()
         let message =
             format!("the object does not decode, so all its clients are refused; correct it: {}", broken.error);
         let ready = condition(stored.as_ref(), TenantReady::Invalid, message);
-        write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
+        _ = write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
     }
     objects::homeless(context, key, &Homeless::not_ready()).await
 }
@@ -241,5 +244,5 @@ async fn write_tenant(
         ("bundle", serde_json::json!(bundle)),
     ];
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    write_status(context, tenant, &conditions, fields).await
+    write_status(context, tenant, &conditions, fields).await.map(drop)
 }

@@ -13,6 +13,7 @@ mod acl_dir;
 mod attributes;
 mod bad_input;
 mod emqx;
+mod explain;
 mod fixture;
 mod inline;
 mod kubernetes;

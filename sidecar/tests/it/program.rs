@@ -96,6 +96,15 @@ fn an_address_beyond_loopback_is_refused_with_advice() {
     }
 }
 
+#[test]
+fn explaining_beyond_loopback_is_refused_with_advice() {
+    let args = ["run", "--source", "dir", "--path", "/x", "--http", "127.0.0.1:0", "--explain", "--admin", "0.0.0.0:0"];
+    let output = program().args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("bind --admin to a loopback address") && log.contains("leave --explain out"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_served_and_followed() {
     let folder = tempfile::tempdir().unwrap();
