@@ -110,6 +110,8 @@ reasons! {
     SelectsNobody => Suspicious,
     /// No request can ever match the topic with the rule's actions.
     NeverMatches => Suspicious,
+    /// The rule asks for a retain flag and is about subscriptions only, which have none.
+    RestrictsNothing => Suspicious,
     /// Every request that the topic of an Allow could grant is refused by one Deny, to every client of the policy.
     ShadowedByDeny => Suspicious,
     /// Another Allow grants everything that the topic grants, to every client of the policy at least.

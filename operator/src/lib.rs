@@ -9,6 +9,7 @@
 //! [`compile`] in the middle is pure and the same for both; it is the only place that knows the Kubernetes types and
 //! the core together.
 
+pub mod analysis;
 pub mod cli;
 mod cluster;
 pub mod compile;

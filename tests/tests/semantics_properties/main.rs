@@ -11,6 +11,7 @@ mod emqx_file;
 mod explanations;
 mod filters;
 mod mosquitto_file;
+mod idle;
 mod sessions;
 
 use proptest::test_runner::Config;
