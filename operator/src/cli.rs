@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::manifest::definitions::definitions;
+use crate::offline::Summary;
 use crate::offline::standalone::{self, Standalone};
 use crate::{cluster, offline};
 
@@ -83,8 +84,19 @@ struct CompileArgs {
     /// A folder with Secret manifests that are not among the paths.
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// What is printed: `human`, findings to standard error and one line to standard output; `json`, the report to standard
+    /// output. It stands in `DIR/report.json` in any case.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     #[command(flatten)]
     config: ConfigArg,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Human,
+    Json,
 }
 
 /// Runs the program: exit code 0 for success, 1 for a failure, 2 for a wrong command line, 3 for findings.
@@ -124,12 +136,16 @@ fn standalone(args: StandaloneArgs) -> Outcome {
 fn compile(args: &CompileArgs) -> Outcome {
     let config = Config::load(args.config.config.as_deref())?;
     let summary = offline::compile_to(&args.paths, &config, args.state_dir.as_deref(), &args.out)?;
-    for finding in &summary.findings {
-        complain(finding);
+    let Summary { bundles, written, report } = summary;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Human => {
+            report.lines().for_each(|line| complain(&line));
+            let findings = report.lines().count();
+            println!("{bundles} bundles in {}, {written} written, {findings} findings", shown(&args.out));
+        }
     }
-    let findings = summary.findings.len();
-    println!("{} bundles in {}, {} written, {findings} findings", summary.bundles, shown(&args.out), summary.written);
-    Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 #[expect(clippy::print_stdout, reason = "the definitions are the output of the command")]

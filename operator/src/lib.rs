@@ -17,6 +17,7 @@ pub mod config;
 mod credential;
 pub mod explain;
 pub mod finding;
+pub mod isolation;
 mod login;
 pub mod manifest;
 mod names;

@@ -51,6 +51,7 @@ pub(super) struct Memory {
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
+    pub(super) analysed: Option<Arc<report::Analysed>>,
     failures: u32,
 }
 
@@ -233,7 +234,7 @@ async fn publish_tenant(
     if let Some((revision, _)) = published.bundle {
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
     }
-    block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
+    block_in_place(|| report::analyse(context, key, broker, &compiled.bundle, &mut reports));
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }
