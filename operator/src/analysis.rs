@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mqtt_access_core::acl_file::{self, Language, Narrowed};
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::TenantIndex;
-use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Topics};
+use mqtt_access_core::policy::{Action, Policy, Rule, Subject, Topics};
 use mqtt_access_core::template::Topic;
 
 pub use idle::{Idle, Why, idle};
@@ -62,9 +62,13 @@ impl Limit {
     }
 }
 
-/// Analyses the policies of one tenant on its broker. `now` is for the ACL files, which name no expired device.
+/// Analyses the policies of one tenant on its broker, together with what its ACL files say less than the rules.
 #[must_use]
-pub fn analyse(index: &TenantIndex, broker: &Broker, now: UnixSeconds) -> Analysis {
+pub fn analyse<'n>(
+    index: &TenantIndex,
+    broker: &Broker,
+    narrowed: impl IntoIterator<Item = (Language, &'n Narrowed)>,
+) -> Analysis {
     let policies = in_order(index.policies());
     let mut analysis = Analysis { complete: true, ..Analysis::default() };
     let mut limit = Limit::default();
@@ -78,10 +82,14 @@ pub fn analyse(index: &TenantIndex, broker: &Broker, now: UnixSeconds) -> Analys
     let population = Population::of(index, &policies);
     population.findings(&policies).into_iter().for_each(|(policy, finding)| tell(policy, finding));
     wide::findings(index, &policies, &population).into_iter().for_each(|(policy, finding)| tell(policy, finding));
-    for (policy, finding) in narrowed(index, broker, now) {
-        match broker.acl_files {
-            Some(_) => tell(&policy, finding),
-            None => analysis.notes.entry(policy).or_default().push(finding),
+    for (language, Narrowed { policy, rule, message }) in narrowed {
+        let file = Some(AclFile { broker: broker.name.clone(), language });
+        let (place, reason) = (Place::Rule(*rule), FindingReason::NarrowedInAclFile);
+        let finding = Finding { place, reason, file, message: message.clone() };
+        match &broker.acl_files {
+            Some(chosen) if chosen.contains(&language) => tell(policy, finding),
+            Some(_) => {}
+            None => analysis.notes.entry(policy.clone()).or_default().push(finding),
         }
     }
     analysis.findings = found.into_iter().map(|(policy, findings)| (policy, findings.into_iter().collect())).collect();
@@ -124,6 +132,12 @@ fn of_idle(idle: &Idle<'_>) -> Finding {
 /// What can be told from a rule alone.
 fn of_shape(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let any = |subject: &Subject| subject.client_ids.as_ref().is_some_and(|globs| globs.iter().any(|glob| glob == "*"));
+    if policy.subjects.iter().any(any) {
+        let message =
+            "`*` selects every client ID but not those that a client chose itself; write `everyone: true`, or a prefix";
+        findings.push(Finding::new(Place::Subjects, FindingReason::AnyClientId, message));
+    }
     for rule in &policy.rules {
         if let Topics::Listed(topics) = &rule.topics {
             let never = topics.iter().enumerate().filter_map(|(place, topic)| Some((place, never(rule, topic)?)));
@@ -154,28 +168,18 @@ fn never(rule: &Rule, topic: &str) -> Option<&'static str> {
     }
     let first = topic.strip_prefix("eq ").unwrap_or(topic).split('/').next();
     let reserved = first.is_some_and(|first| RESERVED.contains(&first));
-    (reserved && rule.effect == Effect::Deny)
-        .then_some("requests are judged without this prefix; write the topic filter behind it")
+    reserved.then_some("requests are judged without this prefix; write the topic filter behind it")
 }
 
-/// What the ACL files of the broker cannot say.
-fn narrowed(index: &TenantIndex, broker: &Broker, now: UnixSeconds) -> Vec<(String, Finding)> {
-    let languages = broker.acl_files.as_deref().unwrap_or(&Language::ALL);
-    let mut languages: Vec<Language> = languages.to_vec();
-    languages.sort_unstable();
-    languages.dedup();
-    let sections = languages.into_iter().map(|language| {
-        let section = match language {
-            Language::Emqx => acl_file::emqx::section(index, now),
-            Language::Mosquitto => acl_file::mosquitto::section(index, now),
-        };
-        (language, section.narrowed)
-    });
-    let of = |language, Narrowed { policy, rule, message }| {
-        let file = Some(AclFile { broker: broker.name.clone(), language });
-        (policy, Finding { place: Place::Rule(rule), reason: FindingReason::NarrowedInAclFile, file, message })
+/// What the ACL files that were chosen for a broker say less than the rules.
+pub(crate) fn narrowed(index: &TenantIndex, broker: &Broker, now: UnixSeconds) -> Vec<(Language, Narrowed)> {
+    let chosen = |language: &Language| broker.acl_files.as_ref().is_some_and(|chosen| chosen.contains(language));
+    let narrowed = |language| match language {
+        Language::Emqx => acl_file::emqx::section(index, now).narrowed,
+        Language::Mosquitto => acl_file::mosquitto::section(index, now).narrowed,
     };
-    sections.flat_map(|(language, narrowed)| narrowed.into_iter().map(move |one| of(language, one))).collect()
+    let all = Language::ALL.into_iter().filter(chosen);
+    all.flat_map(|language| narrowed(language).into_iter().map(move |narrowed| (language, narrowed))).collect()
 }
 
 #[cfg(test)]

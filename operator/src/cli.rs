@@ -29,6 +29,9 @@ struct Cli {
 enum Command {
     /// Reconcile the resources of a cluster until SIGTERM.
     Run {
+        /// Where /livez, /readyz and /metrics are, such as 127.0.0.1:9091; nowhere when absent. Nothing secret is told there.
+        #[arg(long)]
+        admin: Option<SocketAddr>,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -104,7 +107,7 @@ enum Format {
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
-        Command::Run { config } => run(&config),
+        Command::Run { admin, config } => run(admin, &config),
         Command::Standalone(args) => standalone(args),
         Command::Compile(args) => compile(&args),
         Command::Explain(args) => explain::run(*args),
@@ -118,10 +121,10 @@ pub fn main() -> ExitCode {
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-fn run(config: &ConfigArg) -> Outcome {
+fn run(admin: Option<SocketAddr>, config: &ConfigArg) -> Outcome {
     start_log("info", true);
     let config = Config::load(config.config.as_deref())?;
-    block_on(async { cluster::run(config, shutdown()?).await.map_err(Into::into) })
+    block_on(async { cluster::run(config, admin, shutdown()?).await.map_err(Into::into) })
 }
 
 fn standalone(args: StandaloneArgs) -> Outcome {

@@ -13,9 +13,11 @@
 //! removes its bundle and tells its devices and policies. Deletions, moves and whatever happened while the operator was
 //! down are therefore no special cases: at start and every ten minutes every name that is known anywhere is reconciled.
 
+mod admin;
 mod broker_claims;
 mod cache;
 mod controller;
+mod figures;
 mod gather;
 mod keys;
 mod publish;

@@ -102,6 +102,8 @@ reasons! {
     NarrowedInAclFile => NotInForce,
     /// No client that the tenant has now is selected: no device, and no access key that can connect.
     SelectsNobody => Suspicious,
+    /// A subject selects by `clientIds: ["*"]`: every client ID, but for an Allow not those that clients chose themselves.
+    AnyClientId => Suspicious,
     /// No request can ever match the topic with the rule's actions.
     NeverMatches => Suspicious,
     /// The rule asks for a retain flag and is about subscriptions only, which have none.

@@ -71,8 +71,8 @@ pub struct TenantBundle {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What is in force. Without a revision, of which neither findings nor ACL files say anything.
-    pub index: TenantIndex,
+    /// What it says in ACL files.
+    pub sections: Sections,
     /// The same in bytes.
     pub encoded: Encoded,
 }
@@ -81,11 +81,6 @@ impl TenantBundle {
     /// What its folder is called.
     fn folder(&self) -> String {
         names::bundle(&self.namespace, &self.name)
-    }
-
-    /// What it says in ACL files.
-    fn sections(&self, now: UnixSeconds) -> (String, Sections) {
-        (self.folder(), Sections::of(&self.index, now))
     }
 }
 
@@ -108,8 +103,9 @@ fn compile_broker(
                 let encoded = encode(&bundle).map_err(|error| OfflineError::Encode(shown.clone(), error))?;
                 reaches.push(Reach::of(&bundle.tenant, &bundle.policies));
                 let index = TenantIndex::new(bundle, 0).map_err(|error| OfflineError::Index(shown, error))?;
-                tenants.push(TenantReport::of(&index, reports, broker, now));
-                bundles.push(TenantBundle { namespace, name, index, encoded });
+                let sections = Sections::of(&index, now);
+                tenants.push(TenantReport::of(&index, &sections, reports, broker));
+                bundles.push(TenantBundle { namespace, name, sections, encoded });
             }
         }
     }
@@ -144,7 +140,7 @@ pub fn compile_to(
         let compiled = compile_broker(&objects, config, broker, &mut sources, now)?;
         bundles += compiled.bundles.len();
         written += out_dir::write(&folder, &compiled.bundles)?;
-        let sections: Vec<_> = compiled.bundles.iter().map(|bundle| bundle.sections(now)).collect();
+        let sections: Vec<_> = compiled.bundles.into_iter().map(|bundle| (bundle.folder(), bundle.sections)).collect();
         acl_files::write(&folder, &broker.wanted_files(), &sections)?;
         brokers.push(compiled.report);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, Device, KeyUse, Revocations, Space, Tenant};
 use mqtt_access_core::client::Mode;
+use mqtt_access_core::credential::MacAlgorithm;
 use mqtt_access_core::secret::Secret;
 use serde_json::{Value, json};
 
@@ -25,7 +26,7 @@ fn tenant(access_keys: &[&str]) -> Tenant {
         client_attributes: [("plant".to_owned(), "1".to_owned())].into(),
         access_keys: access_keys.iter().map(|name| key(name)).collect(),
         modes: vec![Mode::DeviceCredential, Mode::Signature],
-        signature_algorithms: Vec::new(),
+        signature_algorithms: vec![MacAlgorithm::HmacSha1],
         superusers_allowed: false,
         ticket_key: Secret::new(vec![1; 32]),
         scram: None,
@@ -93,7 +94,7 @@ fn index(keys: &[&str], devices: Vec<Device>, policies: Vec<Policy>) -> TenantIn
 }
 
 fn analysed(index: &TenantIndex) -> Analysis {
-    analyse(index, &Config::default().brokers[0], 0)
+    analyse(index, &Config::default().brokers[0], [])
 }
 
 /// What is found, as `policy place reason`.
@@ -234,7 +235,8 @@ fn what_reaches_every_device_is_told() {
     let nothing: [&str; 0] = [];
     assert_eq!(case(&everyone(), rule("Allow", &["Subscribe"], &["acme/#"])), wide, "the whole topic space");
     assert_eq!(case(&everyone(), rule("Allow", &["Subscribe"], &["eq acme/#"])), wide);
-    assert_eq!(case(&json!([{"clientIds": ["*"]}]), rule("Allow", &["Subscribe"], &["acme/#"])), wide);
+    let any = case(&json!([{"clientIds": ["*"]}]), rule("Allow", &["Subscribe"], &["acme/#"]));
+    assert_eq!(any, ["wide subjects AnyClientId", wide[0]]);
     assert!(
         case(&everyone(), rule("Allow", &["Publish"], &["acme/+/up"])).contains(&wide[0].to_owned()),
         "others' topics"
@@ -268,6 +270,32 @@ fn what_can_never_match_is_told() {
         found(&["k"], vec![], vec![policy("a", &everyone(), &[retained])]),
         ["a rules[0].retain RestrictsNothing"]
     );
+}
+
+#[test]
+fn what_a_chosen_acl_file_cannot_say_is_a_finding_and_of_others_a_note() {
+    let mut limited = rule("Allow", &["Publish"], &["acme/${clientid}"]);
+    limited["qos"] = json!([1]);
+    let index = index(&["k"], two_devices(), vec![policy("a", &everyone(), &[limited])]);
+    let analysed = |acl_files: Option<Vec<Language>>| {
+        let broker = Broker { acl_files, ..Config::default().brokers[0].clone() };
+        let sections = acl_file::Sections::of(&index, 0);
+        let chosen = narrowed(&index, &broker, 0);
+        let analysis = analyse(&index, &broker, sections.narrowed());
+        let same = analyse(&index, &broker, chosen.iter().map(|(language, narrowed)| (*language, narrowed)));
+        assert_eq!(analysis.findings, same.findings);
+        let told =
+            |findings: &BTreeMap<String, Vec<Finding>>| findings.values().flatten().map(ToString::to_string).collect();
+        (told(&analysis.findings), told(&analysis.notes))
+    };
+    let (findings, notes): (Vec<String>, Vec<String>) = analysed(Some(vec![Language::Mosquitto]));
+    assert!(findings.len() == 1 && notes.is_empty(), "{findings:?} {notes:?}");
+    assert!(findings[0].starts_with("rules[0]: "), "{findings:?}");
+    assert!(findings[0].ends_with("(NarrowedInAclFile, broker `default`, Mosquitto)"), "{findings:?}");
+    let (findings, notes) = analysed(None);
+    assert!(findings.is_empty() && notes.iter().any(|note| note.contains("Mosquitto)")), "{findings:?} {notes:?}");
+    let (findings, notes) = analysed(Some(Vec::new()));
+    assert!(findings.is_empty() && notes.is_empty(), "{findings:?} {notes:?}");
 }
 
 #[test]

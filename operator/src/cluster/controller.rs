@@ -12,6 +12,7 @@ use tokio::task::block_in_place;
 
 use super::broker_claims;
 use super::cache::ObjectKey;
+use super::figures::Board;
 use super::gather::{self, GatherError};
 use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
@@ -36,6 +37,8 @@ pub(super) struct Context {
     memory: Mutex<HashMap<ObjectKey, Memory>>,
     /// Tenants as the token service may speak for them.
     pub(super) issuers: Issuers,
+    /// What is counted of each tenant.
+    pub(super) figures: Board,
     /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
     pub(super) claims: HashMap<String, tokio::sync::Mutex<()>>,
 }
@@ -78,6 +81,7 @@ impl Context {
             world: Mutex::new(World::new(Arc::clone(&config))),
             complete: watch::Sender::new(false),
             memory: Mutex::default(),
+            figures: Board::new(&config),
             issuers: Issuers::new(config.token_service.is_some()),
             config,
             claims,
@@ -163,6 +167,9 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
         _ => None,
     };
     retire::except(context, key, broker).await?;
+    if broker.is_none() {
+        context.figures.forget(key);
+    }
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -218,6 +225,7 @@ async fn publish_tenant(
     let Some(gathered) = gathered else {
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
+        context.figures.forget(key);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };

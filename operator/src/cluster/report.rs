@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::broker_claims::Isolation;
 use super::cache::ObjectKey;
 use super::controller::{Context, now};
+use super::figures::Figures;
 use super::publish::Published;
 use crate::analysis::{self, Analysis};
 use crate::compile::{KeyReport, Reports};
@@ -56,8 +57,11 @@ pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundl
     }
     // The compiler has read every topic: it cannot fail.
     let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return };
-    let analysis = analysis::analyse(&index, broker, now());
+    let narrowed = analysis::narrowed(&index, broker, now());
+    let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
+    let analysis = analysis::analyse(&index, broker, narrowed);
     reports.add(&analysis);
+    context.figures.set(key, Figures::of(broker, bundle, reports));
     context.memory(key, |memory| {
         memory.analysed = Some(Arc::new(Analysed { policies: bundle.policies.clone(), analysis }));
     });

@@ -3,7 +3,7 @@
 //! It says the same for the same manifests, so it holds no time. Fields are added to it, never renamed or removed, without a new
 //! `formatVersion`.
 
-use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::acl_file::Sections;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_crds::{ConditionReason as _, TenantReady};
 use serde::Serialize;
@@ -84,9 +84,9 @@ impl TenantReport {
     }
 
     /// A tenant with a bundle, analysed.
-    pub(super) fn of(index: &TenantIndex, mut reports: Reports, broker: &Broker, now: UnixSeconds) -> Self {
+    pub(super) fn of(index: &TenantIndex, sections: &Sections, mut reports: Reports, broker: &Broker) -> Self {
         let (namespace, name) = (&index.tenant().namespace, &index.tenant().name);
-        let analysis = analysis::analyse(index, broker, now);
+        let analysis = analysis::analyse(index, broker, sections.narrowed());
         reports.add(&analysis);
         let Analysis { findings: _, notes, devices: _, complete } = analysis;
         let notes = notes.iter().flat_map(|(policy, notes)| notes.iter().map(move |note| (policy, note)));

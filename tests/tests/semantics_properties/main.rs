@@ -10,8 +10,8 @@ mod decisions;
 mod emqx_file;
 mod explanations;
 mod filters;
-mod mosquitto_file;
 mod idle;
+mod mosquitto_file;
 mod sessions;
 
 use proptest::test_runner::Config;
