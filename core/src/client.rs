@@ -87,6 +87,14 @@ pub struct Grant {
 
 const FROM_CLIENT_ID: [&str; 3] = ["client_id", "group_id", "device_id"];
 
+/// What every client has without anybody's declaring it, the ticket aside.
+const DERIVED: [&str; 6] = ["tenant_id", "instance_id", "auth_mode", "client_id", "group_id", "device_id"];
+
+/// Whether a client may have an attribute of this name without anybody's declaring it.
+pub(crate) fn is_derived(attribute: &str) -> bool {
+    DERIVED.contains(&attribute)
+}
+
 /// Whether a client attribute of this name may be derived from the client ID.
 pub(crate) fn is_from_client_id(attribute: &str) -> bool {
     FROM_CLIENT_ID.contains(&attribute)
@@ -113,9 +121,8 @@ impl<'a> Client<'a> {
     /// Every attribute that is given to the broker, the ticket aside.
     #[must_use]
     pub fn attributes(&self) -> Map {
-        let derived = ["tenant_id", "instance_id", "auth_mode", "client_id", "group_id", "device_id"];
         let own = self.own_attributes.into_iter().flat_map(Map::keys);
-        let names = derived.into_iter().chain(own.chain(self.tenant_attributes.keys()).map(String::as_str));
+        let names = DERIVED.into_iter().chain(own.chain(self.tenant_attributes.keys()).map(String::as_str));
         names.filter_map(|name| Some((name.to_owned(), self.attribute(name)?.to_owned()))).collect()
     }
 

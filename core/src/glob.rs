@@ -2,7 +2,7 @@
 
 /// Whether the glob matches the whole text. Linear in the text for each `*`, without recursion or allocation.
 #[must_use]
-pub(crate) fn matches(glob: &str, text: &str) -> bool {
+pub fn matches(glob: &str, text: &str) -> bool {
     let Some((head, tail)) = glob.split_once('*') else {
         return glob == text;
     };
@@ -21,9 +21,30 @@ pub(crate) fn matches(glob: &str, text: &str) -> bool {
     text.ends_with(last)
 }
 
+/// Whether a glob matches whatever another one matches. Never says so wrongly; may say no of globs written unusually.
+#[must_use]
+pub fn covers(outer: &str, inner: &str) -> bool {
+    // Read as text, a `*` of the inner glob can only fall within a `*` of the outer one, so whatever stands for it does too.
+    matches(outer, inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glob_covers_another_that_is_written_longer() {
+        for (outer, inner, expected) in [
+            ("*", "a*b", true),
+            ("a*", "a*b", true),
+            ("a*", "ab", true),
+            ("a*b", "a*", false),
+            ("a", "a*", false),
+            ("*b*", "ab*", true),
+        ] {
+            assert_eq!(covers(outer, inner), expected, "{outer} {inner}");
+        }
+    }
 
     #[test]
     fn a_star_is_any_run_of_bytes() {

@@ -6,6 +6,7 @@
 mod key;
 mod login;
 mod persona;
+mod selected;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use login::{CheckedLogin, Credentials, Login, LoginStep, LoginVerdict, ScramVerdict, SlowLogin};
 pub use persona::Persona;
+pub use selected::Selected;
 pub use tenant::TenantIndex;
 
 use crate::bundle::UnixSeconds;

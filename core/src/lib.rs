@@ -23,7 +23,7 @@ pub mod claims;
 pub mod client;
 pub mod credential;
 pub mod explain;
-mod glob;
+pub mod glob;
 pub mod index;
 pub mod password;
 pub mod policy;

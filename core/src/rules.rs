@@ -108,6 +108,16 @@ impl Rules {
         self.audiences.of(client, Effect::Allow)
     }
 
+    /// The audiences in which a Deny finds a client.
+    pub(crate) fn audiences_of_denied(&self, client: &Client<'_>) -> Vec<AudienceId> {
+        self.audiences.of(client, Effect::Deny)
+    }
+
+    /// Each policy with its audience.
+    pub(crate) fn audience_by_policy(&self) -> impl Iterator<Item = (&str, AudienceId)> {
+        self.policies.iter().map(String::as_str).zip(self.audience_of.iter().copied())
+    }
+
     /// Judges a request as SEMANTICS.md section 3 says. Allocates nothing.
     #[must_use]
     pub fn decide(&self, principal: &Principal<'_>, request: &Request<'_>) -> Verdict<'_> {

@@ -25,7 +25,7 @@ pub enum Topic {
 }
 
 /// One level of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TemplateLevel {
     /// Exactly this text.
     Literal(Box<str>),
@@ -38,7 +38,7 @@ pub enum TemplateLevel {
 }
 
 /// A piece of a level with variables.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// Literal text, never empty.
     Text(Box<str>),
@@ -47,7 +47,7 @@ pub enum Part {
 }
 
 /// What a template may refer to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Variable {
     /// `${clientid}`
     ClientId,
@@ -81,6 +81,15 @@ pub enum TemplateError {
     /// The text around the variables is not a filter.
     #[error(transparent)]
     Topic(#[from] TopicError),
+}
+
+impl Variable {
+    /// Whether a topic may use a value of it that stands within a level.
+    #[must_use]
+    pub fn is_usable(&self, value: Option<&str>) -> bool {
+        let position = render::Position { first: false, dotted: false };
+        render::unusable(&[Part::Variable(self.clone())], position, |_| value).is_none()
+    }
 }
 
 impl Topic {

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::manifest::definitions::definitions;
+use crate::offline::Summary;
 use crate::offline::standalone::{self, Standalone};
 use crate::{cluster, offline};
 
@@ -29,6 +30,9 @@ struct Cli {
 enum Command {
     /// Reconcile the resources of a cluster until SIGTERM.
     Run {
+        /// Where /livez, /readyz and /metrics are, such as 127.0.0.1:9091; nowhere when absent. Nothing secret is told there.
+        #[arg(long)]
+        admin: Option<SocketAddr>,
         #[command(flatten)]
         config: ConfigArg,
     },
@@ -86,8 +90,19 @@ struct CompileArgs {
     /// A folder with Secret manifests that are not among the paths.
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// What is printed: `human`, findings to standard error and one line to standard output; `json`, the report to standard
+    /// output. It stands in `DIR/report.json` in any case.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     #[command(flatten)]
     config: ConfigArg,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Human,
+    Json,
 }
 
 /// Runs the program: exit code 0 for success, 1 for a failure, 2 for a wrong command line, 3 for findings, 4 for
@@ -96,7 +111,7 @@ struct CompileArgs {
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let outcome = match command {
-        Command::Run { config } => run(&config),
+        Command::Run { admin, config } => run(admin, &config),
         Command::Standalone(args) => standalone(args),
         Command::Compile(args) => compile(&args),
         Command::Explain(args) => explain::run(*args),
@@ -111,10 +126,10 @@ pub fn main() -> ExitCode {
 
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
-fn run(config: &ConfigArg) -> Outcome {
+fn run(admin: Option<SocketAddr>, config: &ConfigArg) -> Outcome {
     start_log("info", true);
     let config = Config::load(config.config.as_deref())?;
-    block_on(async { cluster::run(config, shutdown()?).await.map_err(Into::into) })
+    block_on(async { cluster::run(config, admin, shutdown()?).await.map_err(Into::into) })
 }
 
 fn standalone(args: StandaloneArgs) -> Outcome {
@@ -129,12 +144,16 @@ fn standalone(args: StandaloneArgs) -> Outcome {
 fn compile(args: &CompileArgs) -> Outcome {
     let config = Config::load(args.config.config.as_deref())?;
     let summary = offline::compile_to(&args.paths, &config, args.state_dir.as_deref(), &args.out)?;
-    for finding in &summary.findings {
-        complain(finding);
+    let Summary { bundles, written, report } = summary;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Human => {
+            report.lines().for_each(|line| complain(&line));
+            let findings = report.lines().count();
+            println!("{bundles} bundles in {}, {written} written, {findings} findings", shown(&args.out));
+        }
     }
-    let findings = summary.findings.len();
-    println!("{} bundles in {}, {} written, {findings} findings", summary.bundles, shown(&args.out), summary.written);
-    Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 #[expect(clippy::print_stdout, reason = "the definitions are the output of the command")]

@@ -16,9 +16,11 @@
 //! down are therefore no special cases: at start and every ten minutes every name that is known anywhere is reconciled.
 
 mod acl_files;
+mod admin;
 mod broker_claims;
 mod cache;
 mod controller;
+mod figures;
 mod gather;
 mod keys;
 mod publish;

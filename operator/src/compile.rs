@@ -12,13 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, UnixSeconds};
-use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
-use mqtt_access_crds::{AclPolicy, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored};
+use mqtt_access_crds::{
+    AclPolicy, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored,
+    TenantReady,
+};
 
-use crate::finding::{self, Finding};
+use crate::analysis::Analysis;
+use crate::finding::{self, Finding, Place, Told};
 use crate::policy_tests::TestOutcome;
 
 pub(crate) use device::tenant_of as tenant_of_device;
@@ -110,8 +113,6 @@ pub struct Reports {
     pub policies: BTreeMap<String, PolicyReport>,
     /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
     pub tests: BTreeMap<String, TestOutcome>,
-    /// Parts of the topic space that were not granted because they begin with `$`, and the like.
-    pub findings: Vec<String>,
     /// When the next credential expires, which changes its report.
     pub next_expiry: Option<UnixSeconds>,
 }
@@ -158,26 +159,57 @@ pub struct PolicyReport {
 }
 
 impl Reports {
-    /// Everything that is not in force as written, with the object it is about: for people and for `compile`.
-    pub fn problems(&self) -> impl Iterator<Item = String> {
-        let keys = self
-            .access_keys
-            .iter()
-            .filter_map(|key| Some(format!("accessKeys[{}]: {}", key.name, key.problem.as_ref()?)));
+    /// Everything that is not in force as written or looks wrong, with the object it is about.
+    pub fn problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
+        let keys = self.access_keys.iter().filter_map(move |key| {
+            let told =
+                Told::whole("MqttTenant", namespace, tenant, TenantReady::SecretProblem.as_str(), key.problem.clone()?);
+            Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+        });
         let devices = self.devices.iter().filter(|(_, report)| !report.is_fine());
-        let devices = devices.map(|(name, report)| format!("DeviceCredential {name}: {}", report.message));
-        let policies = self.policies.iter().flat_map(|(name, report)| {
-            let refused = (report.accepted != PolicyAccepted::Accepted).then(|| report.message.clone());
+        let devices = devices.map(move |(name, report)| {
+            Told::whole("DeviceCredential", namespace, name, report.reason.as_str(), report.message.clone())
+        });
+        let policies = self.policies.iter().flat_map(move |(name, report)| {
+            let refused = (report.accepted != PolicyAccepted::Accepted)
+                .then(|| Told::whole("AclPolicy", namespace, name, report.accepted.as_str(), report.message.clone()));
             refused
                 .into_iter()
-                .chain(report.findings.iter().map(ToString::to_string))
-                .map(move |text| format!("AclPolicy {name}: {text}"))
+                .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
         });
-        self.findings.iter().cloned().chain(keys).chain(devices).chain(policies)
+        let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
+        keys.chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+    }
+
+    /// Adds what was found about the policies when their bundle was analysed.
+    pub fn add(&mut self, analysis: &Analysis) {
+        for (name, report) in &mut self.policies {
+            report.matched = Some(analysis.devices.get(name).copied().unwrap_or_default());
+            report.add(analysis.findings.get(name).into_iter().flatten());
+        }
     }
 }
 
 impl PolicyReport {
+    /// Adds findings whose topics are numbered as the bundle has them: without those that are not in force.
+    pub(crate) fn add<'f>(&mut self, findings: impl Iterator<Item = &'f Finding>) {
+        if self.accepted != PolicyAccepted::Accepted {
+            return;
+        }
+        let left_out: BTreeSet<Place> = self.findings.iter().map(|finding| finding.place).collect();
+        let written = |place| match place {
+            Place::Topic(rule, kept) => {
+                let mut in_force =
+                    (0..=u32::MAX).map(|topic| Place::Topic(rule, topic)).filter(|place| !left_out.contains(place));
+                in_force.nth(usize::try_from(kept).unwrap_or(usize::MAX)).unwrap_or(place)
+            }
+            _ => place,
+        };
+        let added = findings.map(|finding| Finding { place: written(finding.place), ..finding.clone() });
+        self.findings.extend(added.collect::<Vec<_>>());
+        self.findings.sort();
+    }
+
     /// Reason of the condition `Compiled`.
     #[must_use]
     pub fn compiled(&self) -> PolicyCompiled {
@@ -206,7 +238,6 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
         devices: devices.reports,
         policies: BTreeMap::new(),
         tests: BTreeMap::new(),
-        findings: Vec::new(),
         next_expiry: devices.next_expiry,
     };
     let mut compiler = policy::Compiler::new(&gathered.claims);
@@ -219,13 +250,6 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     }
     let bundle = Bundle { tenant, policies, devices: devices.devices };
     Compiled { bundle, reports }
-}
-
-/// How many devices each policy selects. Indexes the bundle as a sidecar would.
-#[must_use]
-pub fn count_matches(bundle: &Bundle) -> BTreeMap<String, usize> {
-    let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return BTreeMap::new() };
-    index.devices_by_policy().into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 fn name_of(object: &impl kube::ResourceExt) -> String {

@@ -3,10 +3,15 @@
 //! A person reads them in `status.findings`, a pipeline in the report of `compile`: so each has a reason from a closed list, and
 //! the place in the object that has to be edited.
 
+mod told;
+
 use std::fmt;
 
 use mqtt_access_core::acl_file::Language;
 use mqtt_access_crds::PolicyCompiled;
+use serde::Serialize;
+
+pub use told::Told;
 
 /// One thing to be told about a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,23 +51,12 @@ pub struct AclFile {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Severity {
     /// Something is not in force as it was written.
     NotInForce,
     /// Everything is in force as it was written, and that is probably not what was meant.
     Suspicious,
-}
-
-impl Severity {
-    /// As it stands in reports and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotInForce => "NotInForce",
-            Self::Suspicious => "Suspicious",
-        }
-    }
 }
 
 /// Declares the closed list of reasons: a variant's name is the reason.
@@ -108,8 +102,12 @@ reasons! {
     NarrowedInAclFile => NotInForce,
     /// No client that the tenant has now is selected: no device, and no access key that can connect.
     SelectsNobody => Suspicious,
+    /// A subject selects by `clientIds: ["*"]`: every client ID, but for an Allow not those that clients chose themselves.
+    AnyClientId => Suspicious,
     /// No request can ever match the topic with the rule's actions.
     NeverMatches => Suspicious,
+    /// The rule asks for a retain flag and is about subscriptions only, which have none.
+    RestrictsNothing => Suspicious,
     /// Every request that the topic of an Allow could grant is refused by one Deny, to every client of the policy.
     ShadowedByDeny => Suspicious,
     /// Another Allow grants everything that the topic grants, to every client of the policy at least.

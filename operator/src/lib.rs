@@ -10,6 +10,7 @@
 //! [`compile`] in the middle is pure and the same for both; it is the only place that knows the Kubernetes types and
 //! the core together.
 
+pub mod analysis;
 pub mod cli;
 mod cluster;
 pub mod compile;
@@ -18,6 +19,7 @@ mod credential;
 pub mod diff;
 pub mod explain;
 pub mod finding;
+pub mod isolation;
 mod login;
 pub mod manifest;
 mod names;

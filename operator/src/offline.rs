@@ -5,6 +5,7 @@ mod acl_files;
 mod gather;
 mod indexes;
 mod out_dir;
+pub mod report;
 mod secrets;
 pub mod standalone;
 
@@ -12,18 +13,20 @@ use std::path::{Path, PathBuf};
 
 use kube::ResourceExt as _;
 use mqtt_access_core::acl_file::Sections;
-use mqtt_access_core::bundle::{Bundle, BundleError, Encoded, UnixSeconds, encode};
+use mqtt_access_core::bundle::{BundleError, Encoded, UnixSeconds, encode};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::template::TemplateError;
 use thiserror::Error;
 
-use crate::compile;
+use crate::compile::{self, Compiled, Reports};
 use crate::config::{Broker, Config};
+use crate::isolation::{self, Reach};
 use crate::login::Derived;
 use crate::manifest::{self, Refused};
 use crate::{names, policy_tests};
 use gather::{GatherError, Outcome, Sources};
 use out_dir::OutDirError;
+use report::{BrokerReport, Report, TenantReport};
 use secrets::{Secrets, SecretsError};
 
 /// Why nothing was compiled.
@@ -57,8 +60,8 @@ pub enum OfflineError {
 pub struct BrokerBundles {
     /// One for each tenant that owns what it claims.
     pub bundles: Vec<TenantBundle>,
-    /// What is not in force as written.
-    pub findings: Vec<String>,
+    /// What was found about them.
+    pub report: BrokerReport,
 }
 
 /// The bundle of a tenant.
@@ -68,8 +71,8 @@ pub struct TenantBundle {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What is in force.
-    pub bundle: Bundle,
+    /// What it says in ACL files.
+    pub sections: Sections,
     /// The same in bytes.
     pub encoded: Encoded,
 }
@@ -78,13 +81,6 @@ impl TenantBundle {
     /// What its folder is called.
     fn folder(&self) -> String {
         names::bundle(&self.namespace, &self.name)
-    }
-
-    /// What it says in ACL files. Its revision is none of what they say.
-    fn sections(self, now: UnixSeconds) -> Result<(String, Sections), OfflineError> {
-        let folder = self.folder();
-        let index = TenantIndex::new(self.bundle, 0).map_err(|error| OfflineError::Index(folder.clone(), error))?;
-        Ok((folder, Sections::of(&index, now)))
     }
 }
 
@@ -96,26 +92,26 @@ fn compile_broker(
     sources: &mut Sources<'_>,
     now: UnixSeconds,
 ) -> Result<BrokerBundles, OfflineError> {
-    let mut result = BrokerBundles { bundles: Vec::new(), findings: Vec::new() };
+    let (mut bundles, mut tenants, mut reaches) = (Vec::new(), Vec::new(), Vec::new());
     for (tenant, outcome) in gather::gather(objects, config, broker, sources)? {
         let (namespace, name) = (tenant.namespace().unwrap_or_default(), tenant.name_any());
         let shown = format!("{namespace}/{name}");
         match outcome {
-            Outcome::Refused(why) => result.findings.push(format!("MqttTenant {shown}: {why}")),
+            Outcome::Refused(why) => tenants.push(TenantReport::refused(&namespace, &name, why)),
             Outcome::Gathered(gathered) => {
-                let compiled = compile::compile(&gathered, now);
-                result.findings.extend(compiled.reports.problems().map(|problem| format!("tenant {shown}: {problem}")));
-                let bundle = compiled.bundle;
-                let failures = policy_tests::failures(&bundle, &gathered.policies, now);
-                result.findings.extend(
-                    failures.iter().map(|failure| format!("tenant {shown}: AclPolicy {}: {failure}", failure.policy)),
-                );
-                let encoded = encode(&bundle).map_err(|error| OfflineError::Encode(shown, error))?;
-                result.bundles.push(TenantBundle { namespace, name, bundle, encoded });
+                let Compiled { bundle, reports } = compile::compile(&gathered, now);
+                let encoded = encode(&bundle).map_err(|error| OfflineError::Encode(shown.clone(), error))?;
+                reaches.push(Reach::of(&bundle.tenant, &bundle.policies));
+                let index = TenantIndex::new(bundle, 0).map_err(|error| OfflineError::Index(shown, error))?;
+                let sections = Sections::of(&index, now);
+                let tests = policy_tests::evaluate(&index, &gathered.policies, now);
+                tenants.push(TenantReport::of(&index, &sections, Reports { tests, ..reports }, broker));
+                bundles.push(TenantBundle { namespace, name, sections, encoded });
             }
         }
     }
-    Ok(result)
+    let isolation = isolation::check(&reaches, broker.allow_dollar_topics);
+    Ok(BrokerBundles { bundles, report: BrokerReport { broker: broker.name.clone(), isolation, tenants } })
 }
 
 /// What `compile` did.
@@ -125,8 +121,8 @@ pub struct Summary {
     pub bundles: usize,
     /// How many of them were written because they are new or different.
     pub written: usize,
-    /// What is not in force as written.
-    pub findings: Vec<String>,
+    /// What was found; also in `report.json` beside the bundles.
+    pub report: Report,
 }
 
 /// `compile PATH... --out DIR`: every broker of the configuration.
@@ -139,17 +135,19 @@ pub fn compile_to(
     let objects = manifest::read(paths)?;
     let (mut secrets, mut derived) = (Secrets::fixed(&objects, state_dir)?, Derived::default());
     let mut sources = Sources { secrets: &mut secrets, derived: &mut derived };
-    let mut summary = Summary { bundles: 0, written: 0, findings: gather::strays(&objects, config) };
+    let (mut bundles, mut written, mut brokers) = (0, 0, Vec::new());
     for broker in &config.brokers {
         let (folder, now) = (out.join(&broker.name), now());
         let compiled = compile_broker(&objects, config, broker, &mut sources, now)?;
-        summary.bundles += compiled.bundles.len();
-        summary.written += out_dir::write(&folder, &compiled.bundles)?;
-        summary.findings.extend(compiled.findings);
-        let sections: Result<Vec<_>, _> = compiled.bundles.into_iter().map(|bundle| bundle.sections(now)).collect();
-        acl_files::write(&folder, &broker.wanted_files(), &sections?)?;
+        bundles += compiled.bundles.len();
+        written += out_dir::write(&folder, &compiled.bundles)?;
+        let sections: Vec<_> = compiled.bundles.into_iter().map(|bundle| (bundle.folder(), bundle.sections)).collect();
+        acl_files::write(&folder, &broker.wanted_files(), &sections)?;
+        brokers.push(compiled.report);
     }
-    Ok(summary)
+    let report = Report::new(brokers, gather::strays(&objects, config));
+    out_dir::write_report(out, &report)?;
+    Ok(Summary { bundles, written, report })
 }
 
 pub(crate) use indexes::{Indexed, indexes};

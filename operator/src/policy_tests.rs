@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{Bundle, UnixSeconds};
+use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::explain::{Unidentified, Who};
 use mqtt_access_core::index::{Persona, TenantIndex};
 use mqtt_access_core::policy::{Effect, Qos};
 use mqtt_access_core::topic::TopicError;
 use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Request, Target, Verdict};
-use mqtt_access_crds::{self as crds, AclPolicy, PolicyTest, Stored, TestClient};
+use mqtt_access_crds::{
+    self as crds, AclPolicy, ConditionReason as _, PolicyTest, PolicyTestsPassed, Stored, TestClient,
+};
 use serde::Serialize;
+
+use crate::finding::Told;
 
 /// What became of the tests of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,28 +67,17 @@ pub enum Got {
     },
 }
 
-/// The failures of all tests of a tenant's policies.
-#[must_use]
-pub fn failures(bundle: &Bundle, policies: &[Arc<Stored<AclPolicy>>], now: UnixSeconds) -> Vec<TestFailure> {
-    evaluate(bundle, policies, now).into_values().flat_map(|outcome| outcome.failures).collect()
-}
-
-/// The outcomes of the policies that have tests, by name. Indexes the bundle as a sidecar would, if there are any.
+/// The outcomes of the policies that have tests, by name.
 #[must_use]
 pub fn evaluate(
-    bundle: &Bundle,
+    index: &TenantIndex,
     policies: &[Arc<Stored<AclPolicy>>],
     now: UnixSeconds,
 ) -> BTreeMap<String, TestOutcome> {
-    let tested: Vec<&AclPolicy> = tested(policies).collect();
-    if tested.is_empty() {
-        return BTreeMap::new();
-    }
-    let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return BTreeMap::new() };
-    let outcomes = tested.into_iter().map(|policy| {
+    let outcomes = tested(policies).map(|policy| {
         let name = kube::ResourceExt::name_any(policy);
         let failures = policy.spec.tests.iter().enumerate().filter_map(|(place, test)| {
-            let got = ask(&index, test, now)?;
+            let got = ask(index, test, now)?;
             let expected = effect(test.expect);
             Some(TestFailure { policy: name.clone(), test: place, name: test.name.clone(), expected, got })
         });
@@ -92,6 +85,26 @@ pub fn evaluate(
         (name, outcome)
     });
     outcomes.collect()
+}
+
+impl TestFailure {
+    /// As a finding about its policy.
+    pub(crate) fn told(&self, namespace: &str) -> Told {
+        let (reason, place) = (PolicyTestsPassed::Failed.as_str(), Some(format!("tests[{}]", self.test)));
+        Told { place, ..Told::whole("AclPolicy", namespace, &self.policy, reason, self.answer()) }
+    }
+
+    /// `expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
+    fn answer(&self) -> String {
+        let Self { policy: _, test: _, name, expected, got } = self;
+        let name = name.iter().map(|name| format!("({name}) ")).collect::<String>();
+        match got {
+            Got::Verdict { got, cause, mode } => {
+                format!("{name}expected {expected:?}, got {got:?} by {cause}, mode {mode}")
+            }
+            Got::Error { error } => format!("{name}expected {expected:?}, got no answer: {error}"),
+        }
+    }
 }
 
 /// The policies that have tests.
@@ -157,19 +170,10 @@ fn effect(effect: crds::Effect) -> Effect {
     }
 }
 
-/// `tests[0] (its name): expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
+/// `tests[0]: (its name) expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
 impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { policy: _, test, name, expected, got } = self;
-        write!(f, "tests[{test}]")?;
-        if let Some(name) = name {
-            write!(f, " ({name})")?;
-        }
-        write!(f, ": expected {expected:?}, got ")?;
-        match got {
-            Got::Verdict { got, cause, mode } => write!(f, "{got:?} by {cause}, mode {mode}"),
-            Got::Error { error } => write!(f, "no answer: {error}"),
-        }
+        write!(f, "tests[{}]: {}", self.test, self.answer())
     }
 }
 

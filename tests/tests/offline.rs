@@ -203,7 +203,10 @@ async fn compile_makes_no_secret_and_writes_only_what_changed() {
     desk.edit("acme.yaml", "[\"acme/fleet/#\"]", "[\"acme/fleet/#\", \"globex/#\"]");
     let (status, summary, told) = desk.compile(&with_state).await;
     assert_eq!(status.code(), Some(3), "{told}");
-    assert!(told.contains("AclPolicy fleet: rules[0].topics[1]"), "{told}");
+    assert!(
+        told.contains("AclPolicy acme/fleet: rules[0].topics[1]: ") && told.contains("(OutsideTopicSpace)"),
+        "{told}"
+    );
     assert!(summary.contains("1 bundles") && summary.contains("1 findings"), "{summary}");
     assert!(!desk.path("out/default/globex.globex").exists(), "the bundle of a tenant that is gone goes too");
 

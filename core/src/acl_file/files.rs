@@ -3,7 +3,7 @@
 //! What a tenant says is worked out once and kept for as long as it stays true: a broker may have many tenants, and each edit
 //! concerns one of them.
 
-use super::{Language, Section, emqx, mosquitto};
+use super::{Language, Narrowed, Section, emqx, mosquitto};
 use crate::bundle::UnixSeconds;
 use crate::index::TenantIndex;
 use crate::secret::Secret;
@@ -29,6 +29,12 @@ impl Sections {
             since: now,
             until: index.next_expiry(now),
         }
+    }
+
+    /// What brokers that read the files are told less than the rules say.
+    pub fn narrowed(&self) -> impl Iterator<Item = (Language, &Narrowed)> {
+        let emqx = self.emqx.narrowed.iter().map(|narrowed| (Language::Emqx, narrowed));
+        emqx.chain(self.mosquitto.narrowed.iter().map(|narrowed| (Language::Mosquitto, narrowed)))
     }
 
     /// Whether the same bundle still says this. Not before it was asked either: a clock may go back.

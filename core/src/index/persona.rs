@@ -56,7 +56,7 @@ impl TenantIndex {
         Some(self.persona(Key::Access(key), mode, client_id))
     }
 
-    fn persona<'i>(&'i self, key: Key<'i>, mode: Mode, client_id: &str) -> Persona<'i> {
+    pub(super) fn persona<'i>(&'i self, key: Key<'i>, mode: Mode, client_id: &str) -> Persona<'i> {
         let mode_username = |key_id| Some(ModeUsername { mode, key_id, instance_id: self.instance_id() }.to_string());
         let username = match (key, mode) {
             (_, Mode::Scram) => None,
@@ -69,7 +69,7 @@ impl TenantIndex {
 }
 
 /// In which modes a device can log in.
-fn modes(device: &Device) -> Vec<Mode> {
+pub(super) fn modes(device: &Device) -> Vec<Mode> {
     let Some(login) = &device.login else { return vec![Mode::DeviceCredential] };
     let scram = login.scram.as_ref().map(|_| Mode::Scram);
     // One that waits for its password is what it will be with one.
@@ -81,13 +81,17 @@ impl<'i> Persona<'i> {
     /// The client with the audiences that it belongs to.
     #[must_use]
     pub fn principal(&self) -> Principal<'_> {
+        self.tenant.rules.principal(self.client())
+    }
+
+    pub(super) fn client(&self) -> Client<'_> {
         let client = match self.key {
             Key::Device(device, _) => self.tenant.device_client(device, self.mode),
             Key::Access(key) => self.tenant.key_client(key, self.mode),
         };
         let client_id_proven = proves_client_id(self.key, self.mode, false);
         let username = self.username.as_deref();
-        self.tenant.rules.principal(Client { client_id: &self.client_id, client_id_proven, username, ..client })
+        Client { client_id: &self.client_id, client_id_proven, username, ..client }
     }
 
     /// Why its login would be refused although its proof is right; such a client may do nothing. Of a credential with a

@@ -364,7 +364,7 @@ impl TenantIndex {
     }
 
     /// The client that a device usually is: its audiences are found once.
-    fn usual_client<'a>(&'a self, device: &'a Device) -> Client<'a> {
+    pub(super) fn usual_client<'a>(&'a self, device: &'a Device) -> Client<'a> {
         self.device_client(device, usual_mode(device))
     }
 

@@ -13,6 +13,7 @@ use tokio::task::block_in_place;
 use super::acl_files::AclFiles;
 use super::broker_claims;
 use super::cache::ObjectKey;
+use super::figures::Board;
 use super::gather::{self, GatherError};
 use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
@@ -38,6 +39,8 @@ pub(super) struct Context {
     /// Tenants as the token service may speak for them.
     pub(super) issuers: Issuers,
     pub(super) acl_files: AclFiles,
+    /// What is counted of each tenant.
+    pub(super) figures: Board,
     /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
     pub(super) claims: HashMap<String, tokio::sync::Mutex<()>>,
 }
@@ -54,6 +57,7 @@ pub(super) struct Memory {
     pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
     pub(super) tested: Option<Tested>,
+    pub(super) analysed: Option<Arc<report::Analysed>>,
     failures: u32,
 }
 
@@ -80,6 +84,7 @@ impl Context {
             world: Mutex::new(World::new(Arc::clone(&config))),
             complete: watch::Sender::new(false),
             memory: Mutex::default(),
+            figures: Board::new(&config),
             issuers: Issuers::new(config.token_service.is_some()),
             acl_files: AclFiles::new(&config),
             config,
@@ -168,6 +173,9 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
     };
     retire::except(context, key, broker).await?;
     context.acl_files.except(key, broker);
+    if broker.is_none() {
+        context.figures.forget(key);
+    }
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -225,6 +233,7 @@ async fn publish_tenant(
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
         context.acl_files.nothing(&broker.name, key);
+        context.figures.forget(key);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };
@@ -242,8 +251,10 @@ async fn publish_tenant(
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
         published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision);
     }
-    block_in_place(|| report::count(context, key, &compiled.bundle, &mut reports));
-    block_in_place(|| report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports));
+    block_in_place(|| {
+        report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);
+        report::analyse(context, key, broker, &compiled.bundle, &mut reports);
+    });
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }

@@ -6,12 +6,15 @@ mod objects;
 mod tests_passed;
 mod write;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Resource;
 use mqtt_access_core::bundle::Bundle;
 use mqtt_access_core::claims::Witness;
+use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::policy::Policy;
 use mqtt_access_crds::{
     AccessKeyStatus, BundleStatus, Condition, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
     Stored, TenantIsolated, TenantPublished, TenantReady,
@@ -21,13 +24,16 @@ use tokio::time::Instant;
 
 use super::broker_claims::Isolation;
 use super::cache::ObjectKey;
-use super::controller::Context;
+use super::controller::{Context, now};
+use super::figures::Figures;
 use super::publish::Published;
-use crate::compile::{self, KeyReport, Reports};
+use crate::analysis::{self, Analysis};
+use crate::compile::{KeyReport, Reports};
+use crate::config::Broker;
 pub(super) use tests_passed::{Tested, test};
 use write::{condition, write_status};
 
-/// How often the number of devices that a policy selects is counted anew.
+/// How often the policies of a tenant are analysed anew, and the devices that they select counted.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
 
 /// Why conditions are not written.
@@ -39,21 +45,48 @@ pub(super) struct ReportError {
     source: kube::Error,
 }
 
-/// Counts what policies select, or keeps the last count where that was a moment ago.
-pub(super) fn count(context: &Context, key: &ObjectKey, bundle: &Bundle, reports: &mut Reports) {
-    let now = Instant::now();
+/// Analyses the policies of a tenant, or adds what was found a moment ago about those that have not changed since.
+pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundle: &Bundle, reports: &mut Reports) {
+    let moment = Instant::now();
     let due = context.memory(key, |memory| {
-        let due = memory.counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY);
-        memory.counted = if due { Some(now) } else { memory.counted };
+        let due = memory.counted.is_none_or(|at| moment.duration_since(at) >= COUNT_EVERY);
+        memory.counted = if due { Some(moment) } else { memory.counted };
         due
     });
-    if due {
-        let counts = compile::count_matches(bundle);
-        for (name, report) in &mut reports.policies {
-            report.matched = Some(counts.get(name).copied().unwrap_or_default());
-        }
-    } else {
+    if !due {
         context.queue.push(key.clone(), COUNT_EVERY);
+        let known = context.memory(key, |memory| memory.analysed.clone());
+        return known.iter().for_each(|known| known.tell(bundle, reports));
+    }
+    // The compiler has read every topic: it cannot fail.
+    let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return };
+    let narrowed = analysis::narrowed(&index, broker, now());
+    let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
+    let analysis = analysis::analyse(&index, broker, narrowed);
+    reports.add(&analysis);
+    context.figures.set(key, Figures::of(broker, bundle, reports));
+    context.memory(key, |memory| {
+        memory.analysed = Some(Arc::new(Analysed { policies: bundle.policies.clone(), analysis }));
+    });
+}
+
+/// What was found about a tenant, and in which policies.
+pub(super) struct Analysed {
+    policies: Vec<Policy>,
+    analysis: Analysis,
+}
+
+impl Analysed {
+    /// Of a policy that was edited since, nothing is known yet.
+    fn tell(&self, bundle: &Bundle, reports: &mut Reports) {
+        let known = self.policies.iter().map(|policy| (policy.name.as_str(), policy)).collect::<HashMap<_, _>>();
+        for policy in &bundle.policies {
+            let findings =
+                self.analysis.findings.get(&policy.name).filter(|_| known.get(policy.name.as_str()) == Some(&policy));
+            if let Some((findings, report)) = findings.zip(reports.policies.get_mut(&policy.name)) {
+                report.add(findings.iter());
+            }
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -22,6 +25,7 @@ use super::cache::{Cache, Cached};
 use super::controller::{self, Context};
 use super::token_service::Cluster;
 use super::world::{NamespaceMeta, Reference, Shard, World};
+use super::{admin, figures};
 use crate::config::{Broker, Config};
 use crate::names::{BUNDLE_LABEL, CREDENTIAL_LABEL, GENERATED_LABEL};
 use crate::service::{self, ServiceError};
@@ -41,6 +45,9 @@ pub(crate) enum StartError {
     /// There is no cluster to talk to.
     #[error("no cluster is configured; set KUBECONFIG, or run in a pod with a service account")]
     Client(#[source] kube::Error),
+    /// The address is taken, or not one of this machine.
+    #[error("cannot listen on {0}; choose another address with `--admin`, or stop what listens there")]
+    Listen(SocketAddr, #[source] io::Error),
     /// A task of the controller ended.
     #[error("a task of the controller ended; see the log")]
     Task,
@@ -49,14 +56,24 @@ pub(crate) enum StartError {
     Service(#[from] ServiceError),
 }
 
-/// Runs the controller until `shutdown`.
-pub(crate) async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+/// Runs the controller until `shutdown`. `admin` is where probes and metrics are answered, if anywhere.
+pub(crate) async fn run(
+    config: Config,
+    admin: Option<SocketAddr>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let admin = match admin {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|error| StartError::Listen(address, error))?),
+        None => None,
+    };
     let client = Client::try_default().await.map_err(StartError::Client)?;
     let context = Arc::new(Context::new(client, config));
     let mut tasks: JoinSet<()> = watches(&context).into_iter().collect();
     (0..WORKERS).for_each(|_| _ = tasks.spawn(work(Arc::clone(&context))));
     tasks.spawn(resync(Arc::clone(&context)));
     tasks.spawn(acl_files::keep(Arc::clone(&context)));
+    tasks.spawn(figures::check(Arc::clone(&context)));
+    admin.map(|listener| tasks.spawn(admin::serve(listener, Arc::clone(&context))));
     let (stop, stopped) = watch::channel(false);
     let service = token_service(&context, stopped);
     tokio::pin!(service);

@@ -1,19 +1,22 @@
 //! `gather` without a cluster: the same parts, from manifests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::Claims;
 use mqtt_access_core::claims::{self, Claimant};
 use mqtt_access_core::secret::Secret;
-use mqtt_access_crds::{DeviceCredential, MqttTenant, Stored};
+use mqtt_access_crds::{
+    ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, Stored, TenantReady,
+};
 use thiserror::Error;
 
 use super::secrets::{Found, Secrets, SecretsError, Wanted};
 use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof, created, wanted_claims};
 use crate::config::{Broker, Config};
 use crate::credential::{Owner, problem};
+use crate::finding::Told;
 use crate::login::{Derived, Job, Recipe};
 use crate::manifest::Objects;
 use crate::names;
@@ -187,36 +190,39 @@ fn job_name(device: &DeviceCredential) -> String {
 }
 
 /// The broker of a tenant, or why it has none. Manifests tell of a namespace no more than its name.
-fn serving<'c>(config: &'c Config, tenant: &MqttTenant) -> Result<&'c Broker, String> {
-    let shown = format!("MqttTenant {}/{}", tenant.namespace().unwrap_or_default(), tenant.name_any());
+fn serving<'c>(config: &'c Config, tenant: &MqttTenant) -> Result<&'c Broker, &'static str> {
     let broker = config.broker(&tenant.spec.broker);
-    let broker = broker.ok_or_else(|| format!("{shown}: `spec.broker` names no broker of the configuration"))?;
+    let broker = broker.ok_or("`spec.broker` names no broker of the configuration")?;
     let labels = [("kubernetes.io/metadata.name".to_owned(), tenant.namespace().unwrap_or_default())];
     if broker.admits(&labels.into()) {
         Ok(broker)
     } else {
-        Err(format!("{shown}: `tenantNamespaceSelector` of the broker does not select its namespace by name"))
+        Err("`tenantNamespaceSelector` of the broker does not select its namespace by name")
     }
 }
 
 /// Objects that belong to no tenant of any broker.
-pub(super) fn strays(objects: &Objects, config: &Config) -> Vec<String> {
-    let unserved = objects.tenants.iter().filter_map(|tenant| serving(config, tenant).err());
-    let exists = |namespace: Option<String>, name: &str| {
-        objects.tenants.iter().any(|tenant| tenant.namespace() == namespace && tenant.name_any() == name)
-    };
-    let stray = |kind: &str, namespace: Option<String>, name: String, tenant: &str| {
-        let shown = namespace.clone().unwrap_or_default();
-        (!exists(namespace, tenant))
-            .then(|| format!("{kind} {shown}/{name}: there is no MqttTenant `{tenant}` in its namespace"))
-    };
-    let devices = objects.devices.iter();
-    let devices = devices.filter_map(|device| {
-        stray("DeviceCredential", device.namespace(), device.name_any(), &device.spec.tenant_ref.name)
+pub(super) fn strays(objects: &Objects, config: &Config) -> Vec<Told> {
+    let unserved = objects.tenants.iter().filter_map(|tenant| {
+        let why = serving(config, tenant).err()?.to_owned();
+        let namespace = tenant.namespace().unwrap_or_default();
+        Some(Told::whole("MqttTenant", &namespace, &tenant.name_any(), TenantReady::NotServed.as_str(), why))
     });
-    let policies = objects.policies.iter();
-    let policies = policies
-        .filter_map(|policy| stray("AclPolicy", policy.namespace(), policy.name_any(), &policy.spec.tenant_ref.name));
+    let known: HashSet<(Option<String>, String)> =
+        objects.tenants.iter().map(|tenant| (tenant.namespace(), tenant.name_any())).collect();
+    let stray = |kind, namespace: Option<String>, name: &str, reason, tenant: &str| {
+        let shown = namespace.clone().unwrap_or_default();
+        let why = || format!("there is no MqttTenant `{tenant}` in its namespace");
+        (!known.contains(&(namespace, tenant.to_owned()))).then(|| Told::whole(kind, &shown, name, reason, why()))
+    };
+    let devices = objects.devices.iter().filter_map(|device| {
+        let (reason, tenant) = (DeviceReady::TenantNotFound.as_str(), &device.spec.tenant_ref.name);
+        stray("DeviceCredential", device.namespace(), &device.name_any(), reason, tenant)
+    });
+    let policies = objects.policies.iter().filter_map(|policy| {
+        let (reason, tenant) = (PolicyAccepted::TenantNotFound.as_str(), &policy.spec.tenant_ref.name);
+        stray("AclPolicy", policy.namespace(), &policy.name_any(), reason, tenant)
+    });
     unserved.chain(devices).chain(policies).collect()
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn indexes(
             Outcome::Gathered(gathered) => gathered,
         };
         let compiled = compile::compile(&gathered, now);
-        let problems = compiled.reports.problems().collect();
+        let (namespace, name) = (&compiled.bundle.tenant.namespace, &compiled.bundle.tenant.name);
+        let problems = compiled.reports.problems(namespace, name).map(|told| told.to_string()).collect();
         match TenantIndex::new(compiled.bundle, 0) {
             Ok(index) => Ok(Indexed { tenant, index: Ok(Arc::new(index)), problems }),
             Err(error) => Err(OfflineError::Index(tenant, error)),

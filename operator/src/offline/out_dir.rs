@@ -11,6 +11,7 @@ use mqtt_access_core::bundle::{BundleError, Encoded, decode_index};
 use thiserror::Error;
 
 use super::TenantBundle;
+use super::report::Report;
 use super::secrets::write_private;
 
 /// Why the folder is not written.
@@ -60,6 +61,14 @@ fn write_bundle(folder: &Path, encoded: &Encoded) -> Result<bool, OutDirError> {
         }
     }
     Ok(true)
+}
+
+/// The report, for pipelines: the same bytes where nothing has changed.
+pub(super) fn write_report(folder: &Path, report: &Report) -> Result<(), OutDirError> {
+    create(folder)?;
+    let path = folder.join("report.json");
+    let text = serde_json::to_string_pretty(report).map_err(|error| cannot(&path, error.into()))?;
+    file(&path, format!("{text}\n").as_bytes())
 }
 
 /// Bundles of tenants that are gone. Only what looks like a bundle is touched.

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::block_in_place;
 
 use super::gather::Sources;
+use super::report::Report;
 use super::secrets::Secrets;
 use super::{BrokerBundles, OfflineError, TenantBundle, compile_broker, gather, now};
 use crate::config::Config;
@@ -141,9 +142,9 @@ impl World {
         let objects = manifest::read(paths)?;
         let mut secrets = Secrets::kept(&objects, &self.state_dir)?;
         let mut sources = Sources { secrets: &mut secrets, derived: &mut self.derived };
-        let BrokerBundles { bundles, findings } = compile_broker(&objects, config, broker, &mut sources, now())?;
-        for finding in gather::strays(&objects, config).into_iter().chain(findings) {
-            tracing::warn!(finding, "not in force as written");
+        let BrokerBundles { bundles, report } = compile_broker(&objects, config, broker, &mut sources, now())?;
+        for finding in Report::new(vec![report], gather::strays(&objects, config)).lines() {
+            tracing::warn!(finding, "not in force as written, or probably not meant");
         }
         // Later than every earlier one, also after the clock was set back.
         self.revision = (self.revision + 1).max(u64::try_from(now()).unwrap_or_default() * 1000);

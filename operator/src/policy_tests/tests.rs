@@ -61,7 +61,8 @@ fn gathered(tests: &Value) -> Gathered {
 fn outcome(tests: &Value) -> TestOutcome {
     let gathered = gathered(tests);
     let bundle = compile(&gathered, 0).bundle;
-    evaluate(&bundle, &gathered.policies, 0).remove("p").unwrap_or_default()
+    let index = TenantIndex::new(bundle, 0).unwrap();
+    evaluate(&index, &gathered.policies, 0).remove("p").unwrap_or_default()
 }
 
 fn failure(test: &Value) -> String {

@@ -10,6 +10,7 @@ mod decisions;
 mod emqx_file;
 mod explanations;
 mod filters;
+mod idle;
 mod inline;
 mod mosquitto_file;
 mod sessions;

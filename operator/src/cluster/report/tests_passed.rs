@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::{Bundle, Digest, UnixSeconds};
+use mqtt_access_core::index::TenantIndex;
 use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, PolicyTestsPassed, Stored};
 
 use super::write::{HasStatus as _, condition};
@@ -50,10 +51,19 @@ pub(in crate::cluster) fn test(
         memory.tested.as_ref().filter(|tested| tested.basis == basis).map(|tested| tested.outcomes.clone())
     });
     reports.tests = known.unwrap_or_else(|| {
-        let outcomes = policy_tests::evaluate(bundle, &gathered.policies, controller::now());
+        let outcomes = evaluate(gathered, bundle);
         context.memory(key, |memory| memory.tested = Some(Tested { basis, outcomes: outcomes.clone() }));
         outcomes
     });
+}
+
+/// The compiler has read every topic, so the index cannot fail; without one there is no outcome.
+fn evaluate(gathered: &Gathered, bundle: &Bundle) -> BTreeMap<String, TestOutcome> {
+    if policy_tests::tested(&gathered.policies).next().is_none() {
+        return BTreeMap::new();
+    }
+    let index = TenantIndex::new(bundle.clone(), 0).ok();
+    index.map(|index| policy_tests::evaluate(&index, &gathered.policies, controller::now())).unwrap_or_default()
 }
 
 /// The condition of a policy; `None` for one that never had a test.

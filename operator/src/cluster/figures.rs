@@ -1,0 +1,256 @@
+//! What is counted of tenants, by broker: findings, and whether the tenants are isolated from each other. Labels are the names
+//! of brokers in the configuration and closed lists, never names of objects.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mqtt_access_core::bundle::Bundle;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::cache::ObjectKey;
+use super::controller::{Context, now};
+use crate::compile::Reports;
+use crate::config::{Broker, Config};
+use crate::finding::FindingReason;
+use crate::isolation::{self, Isolation, Reach};
+
+/// How often isolation is proved anew, where anything has changed.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// What is counted of one tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Figures {
+    broker: String,
+    devices: usize,
+    policies: usize,
+    findings: BTreeMap<FindingReason, usize>,
+    reach: Arc<Reach>,
+}
+
+impl Figures {
+    pub(super) fn of(broker: &Broker, bundle: &Bundle, reports: &Reports) -> Self {
+        let mut findings = BTreeMap::new();
+        for finding in reports.policies.values().flat_map(|report| &report.findings) {
+            *findings.entry(finding.reason).or_default() += 1;
+        }
+        Self {
+            broker: broker.name.clone(),
+            devices: bundle.devices.len(),
+            policies: bundle.policies.len(),
+            findings,
+            reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies)),
+        }
+    }
+}
+
+/// The figures of all tenants, and the metrics made of them.
+pub(super) struct Board {
+    tenants: Mutex<BTreeMap<ObjectKey, Figures>>,
+    changed: AtomicBool,
+    brokers: Vec<(String, bool)>,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokerLabel {
+    broker: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    broker: String,
+    reason: &'static str,
+}
+
+#[derive(Default)]
+struct Metrics {
+    registry: Registry,
+    findings: Family<FindingLabels, Gauge>,
+    tenants: Family<BrokerLabel, Gauge>,
+    policies: Family<BrokerLabel, Gauge>,
+    devices: Family<BrokerLabel, Gauge>,
+    exceptions: Family<BrokerLabel, Gauge>,
+    violations: Family<BrokerLabel, Gauge>,
+    checked: Family<BrokerLabel, Gauge>,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let mut metrics = Self { registry: Registry::with_prefix("mqtt_access_operator"), ..Self::default() };
+        let registry = &mut metrics.registry;
+        let help = "What is not in force as written or looks wrong, by reason";
+        registry.register("findings", help, metrics.findings.clone());
+        registry.register("tenants", "Tenants with a bundle", metrics.tenants.clone());
+        registry.register("policies", "Policies in the bundles", metrics.policies.clone());
+        registry.register("devices", "Devices in the bundles", metrics.devices.clone());
+        let help = "Pairs of filters that two tenants share because both say so";
+        registry.register("isolation_exceptions", help, metrics.exceptions.clone());
+        let help = "What two tenants would both own; anything but 0 is a fault";
+        registry.register("isolation_violations", help, metrics.violations.clone());
+        let help = "When isolation was last proved, in seconds since 1970; 0 before it was";
+        registry.register("isolation_checked_timestamp_seconds", help, metrics.checked.clone());
+        metrics
+    }
+}
+
+impl Board {
+    pub(super) fn new(config: &Config) -> Self {
+        let brokers = config.brokers.iter().map(|broker| (broker.name.clone(), broker.allow_dollar_topics)).collect();
+        let board =
+            Self { tenants: Mutex::default(), changed: AtomicBool::new(true), brokers, metrics: Metrics::new() };
+        // A series that begins when something is wrong cannot be told from one that is missing.
+        for (broker, _) in &board.brokers {
+            board.count(broker, &BTreeMap::new());
+            board.isolated(broker, &Isolation::default(), 0);
+        }
+        board
+    }
+
+    pub(super) fn set(&self, key: &ObjectKey, figures: Figures) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.get(key) != Some(&figures) {
+            tenants.insert(key.clone(), figures);
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn forget(&self, key: &ObjectKey) {
+        if self.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn render(&self) -> String {
+        let mut body = String::new();
+        match text::encode(&mut body, &self.metrics.registry) {
+            Ok(()) => body,
+            // A `String` takes everything: it cannot happen.
+            Err(_) => "# EOF\n".to_owned(),
+        }
+    }
+
+    /// Counts, and proves isolation of every broker, where anything has changed since the last time.
+    fn update(&self, now: i64) {
+        if !self.changed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for (broker, dollar_topics) in &self.brokers {
+            let reaches: Vec<Arc<Reach>> = {
+                let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+                self.count(broker, &tenants);
+                let own = tenants.values().filter(|figures| figures.broker == *broker);
+                own.map(|figures| Arc::clone(&figures.reach)).collect()
+            };
+            let isolation = isolation::check(reaches.iter().map(AsRef::as_ref), *dollar_topics);
+            for violation in &isolation.violations {
+                tracing::error!(broker, %violation, "tenants are not isolated");
+            }
+            self.isolated(broker, &isolation, now);
+        }
+    }
+
+    fn count(&self, broker: &str, tenants: &BTreeMap<ObjectKey, Figures>) {
+        let label = || BrokerLabel { broker: broker.to_owned() };
+        let own: Vec<&Figures> = tenants.values().filter(|figures| figures.broker == broker).collect();
+        let Metrics { findings, tenants, policies, devices, .. } = &self.metrics;
+        tenants.get_or_create(&label()).set(number(own.len()));
+        policies.get_or_create(&label()).set(number(own.iter().map(|figures| figures.policies).sum()));
+        devices.get_or_create(&label()).set(number(own.iter().map(|figures| figures.devices).sum()));
+        for reason in FindingReason::ALL {
+            let labels = FindingLabels { broker: broker.to_owned(), reason: reason.as_str() };
+            let count = own.iter().filter_map(|figures| figures.findings.get(reason)).sum();
+            findings.get_or_create(&labels).set(number(count));
+        }
+    }
+
+    fn isolated(&self, broker: &str, isolation: &Isolation, now: i64) {
+        let label = || BrokerLabel { broker: broker.to_owned() };
+        self.metrics.exceptions.get_or_create(&label()).set(number(isolation.exceptions.len()));
+        self.metrics.violations.get_or_create(&label()).set(number(isolation.violations.len()));
+        self.metrics.checked.get_or_create(&label()).set(now);
+    }
+}
+
+/// Keeps the metrics up to date, beside the reconciles and not within them.
+pub(super) async fn check(context: Arc<Context>) {
+    context.ready().await;
+    loop {
+        let board = Arc::clone(&context);
+        // A panic of it ends this task, and with it the program, as everywhere.
+        if tokio::task::spawn_blocking(move || board.figures.update(now())).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use mqtt_access_core::bundle::{Claims, Space, Tenant};
+    use mqtt_access_core::secret::Secret;
+
+    use super::*;
+
+    fn figures(name: &str, filter: &str) -> (ObjectKey, Figures) {
+        let tenant = Tenant {
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+            created: 0,
+            claims: Claims {
+                instance_id: name.to_owned(),
+                client_id_prefixes: vec![format!("{name}-")],
+                topic_space: vec![Space { filter: filter.to_owned(), shared_with: Vec::new() }],
+            },
+            suspended: false,
+            client_attributes: BTreeMap::new(),
+            access_keys: Vec::new(),
+            modes: Vec::new(),
+            signature_algorithms: Vec::new(),
+            superusers_allowed: false,
+            ticket_key: Secret::new(vec![1; 32]),
+            scram: None,
+            token_max_ttl: None,
+            token_revocations: mqtt_access_core::bundle::Revocations::default(),
+        };
+        let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };
+        let broker = Config::default().brokers.remove(0);
+        let mut figures = Figures::of(&broker, &bundle, &Reports::default());
+        figures.findings.insert(FindingReason::SelectsNobody, 2);
+        (ObjectKey::new("ns", name), figures)
+    }
+
+    #[test]
+    fn violations_findings_and_tenants_are_counted_and_go_again() {
+        let board = Board::new(&Config::default());
+        let line = |name: &str, value: &str| format!("mqtt_access_operator_{name}{{broker=\"default\"}} {value}\n");
+        assert!(board.render().contains(&line("isolation_violations", "0")), "{}", board.render());
+        for (key, figures) in [figures("a", "t/#"), figures("b", "t/1")] {
+            board.set(&key, figures);
+        }
+        board.update(7);
+        let told = board.render();
+        for expected in
+            [line("isolation_violations", "1"), line("tenants", "2"), line("isolation_checked_timestamp_seconds", "7")]
+        {
+            assert!(told.contains(&expected), "{told}");
+        }
+        let finding = "findings{broker=\"default\",reason=\"SelectsNobody\"} 4\n";
+        assert!(told.contains(finding) && told.contains("reason=\"ShadowedByDeny\"} 0\n"), "{told}");
+        assert!(!told.contains("\"ns") && !told.contains("\"a\""), "an object is named: {told}");
+        board.forget(&ObjectKey::new("ns", "b"));
+        board.update(8);
+        assert!(board.render().contains(&line("isolation_violations", "0")), "{}", board.render());
+        board.update(9);
+        assert!(board.render().contains(&line("isolation_checked_timestamp_seconds", "8")), "nothing had changed");
+    }
+}
