@@ -11,6 +11,11 @@
 //!
 //! The settings that go with it: `allow_anonymous false`, and `use_username_as_clientid true`, without which a client could
 //! take over the session of another by its client ID.
+//!
+//! Two things to know of Mosquitto 2.0. At a reload (SIGHUP) an `acl_file` that is gone, that its user may not read, or in which
+//! it does not understand a line leaves it without any check: everything is allowed to whoever knows a password. So a file is
+//! replaced in one step and never removed, and every line here is one that it takes. And it looks for the user of each line in
+//! a list, so that reading the file takes time with the square of the clients: some thousands are the limit.
 
 mod format;
 mod loss;
