@@ -2,3 +2,5 @@
 //! uses. A request that a model allows has to be one that SEMANTICS.md allows.
 
 pub mod emqx;
+pub mod rabbitmq;
+pub mod written;
