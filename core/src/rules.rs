@@ -6,6 +6,7 @@
 //! visits those.
 
 mod inline;
+mod levels;
 mod of_client;
 mod trie;
 mod walk;
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
-use crate::template::{TemplateError, Topic};
+use crate::template::{MAX_TEMPLATE_BYTES, TemplateError, Topic};
 use crate::topic::{Filter, TopicName};
 use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
 pub use inline::{InlineAcl, InlineRule, InlineTopic};
+use levels::with_levels;
 pub use of_client::ClientRule;
 use of_client::Written;
 use trie::{Entries, Entry, Trie};
@@ -62,7 +64,8 @@ impl<'a> Principal<'a> {
 }
 
 impl Rules {
-    /// Compiles policies. Every topic has to be valid already; the compiler of bundles sees to that.
+    /// Compiles policies. Every topic has to be valid already, and no filter of the space longer than a template may be;
+    /// the compiler of bundles sees to that.
     pub fn compile<'p>(
         namespace: &str,
         policies: impl IntoIterator<Item = &'p Policy>,
@@ -76,6 +79,10 @@ impl Rules {
             builder.add(policy)?;
         }
         for filter in space {
+            // A walk goes as deep as the longest path: see `trie`.
+            if filter.len() > MAX_TEMPLATE_BYTES {
+                return Err(TemplateError::TooLong);
+            }
             let filter = Filter::parse(filter).map_err(TemplateError::from)?;
             builder.space.insert_filter(&Topic::Exact(filter.as_str().into()), Entry::UNCONDITIONAL);
             builder.space_filters.push(filter.as_str().into());
@@ -121,13 +128,17 @@ impl Rules {
     /// Judges a request as SEMANTICS.md section 3 says. Allocates nothing.
     #[must_use]
     pub fn decide(&self, principal: &Principal<'_>, request: &Request<'_>) -> Verdict<'_> {
-        let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect };
+        with_levels(request.filter(), |levels| self.judge(principal, request, levels))
+    }
+
+    fn judge(&self, principal: &Principal<'_>, request: &Request<'_>, levels: &[&str]) -> Verdict<'_> {
+        let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect, levels };
         let denies = walk(&principal.deny, Effect::Deny);
         let everything = denies.first(&self.deny_everything, |_| true);
         if let Some(rule) = everything.into_iter().chain(self.deny.refuses(&denies)).min() {
             return Verdict::Deny(self.cause(rule));
         }
-        let Some(cause) = self.grant(principal, request, &walk(&principal.allow, Effect::Allow)) else {
+        let Some(cause) = self.grant(principal, &walk(&principal.allow, Effect::Allow)) else {
             return Verdict::deny(Reason::NotGranted);
         };
         match principal.client.grants {
@@ -146,14 +157,16 @@ impl Rules {
             _ => Target::Subscribe(filter),
         };
         let flags = (0..=2).flat_map(|qos| [false, true].map(|retain| (Qos::try_from(qos).ok(), Some(retain))));
-        flags.into_iter().any(|(qos, retain)| {
-            let request = Request { target, qos, retain, notation: Notation::Mqtt };
-            let walk = |selected, effect| Walk { client: &principal.client, selected, request: &request, effect };
-            let denies = walk(&principal.deny, Effect::Deny);
-            let refused = denies.first(&self.deny_everything, |_| true).is_some()
-                || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some();
-            let allows = walk(&principal.allow, Effect::Allow);
-            !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
+        with_levels(filter, |levels| {
+            flags.into_iter().any(|(qos, retain)| {
+                let request = &Request { target, qos, retain, notation: Notation::Mqtt };
+                let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect, levels };
+                let denies = walk(&principal.deny, Effect::Deny);
+                let refused = denies.first(&self.deny_everything, |_| true).is_some()
+                    || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some();
+                let allows = walk(&principal.allow, Effect::Allow);
+                !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
+            })
         })
     }
 
@@ -165,12 +178,11 @@ impl Rules {
         self.policies.iter().zip(&self.audience_of).filter_map(|(name, id)| Some((name.as_str(), count(id)?))).collect()
     }
 
-    fn grant(&self, principal: &Principal<'_>, request: &Request<'_>, allows: &Walk<'_>) -> Option<Cause<'_>> {
+    fn grant(&self, principal: &Principal<'_>, allows: &Walk<'_>) -> Option<Cause<'_>> {
         if let Some(rule) = self.allow.grants(allows) {
             return Some(self.cause(rule));
         }
-        let space =
-            Walk { client: &principal.client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect: Effect::Allow };
+        let space = Walk { selected: Entry::UNCONDITIONAL_AUDIENCE, ..*allows };
         (principal.client.superuser && self.space.grants(&space).is_some()).then_some(Cause::Reason(Reason::Superuser))
     }
 
@@ -189,11 +201,13 @@ pub(crate) fn topic_applies(topic: &Topic, effect: Effect, client: &Client<'_>, 
     let mut trie = Trie::default();
     trie.insert(topic, Entry::UNCONDITIONAL);
     trie.finish();
-    let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect };
-    match effect {
-        Effect::Allow => trie.grants(&walk).is_some(),
-        Effect::Deny => trie.refuses(&walk).is_some(),
-    }
+    with_levels(request.filter(), |levels| {
+        let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect, levels };
+        match effect {
+            Effect::Allow => trie.grants(&walk).is_some(),
+            Effect::Deny => trie.refuses(&walk).is_some(),
+        }
+    })
 }
 
 /// A principal whose audiences were found earlier.
@@ -355,12 +369,18 @@ impl Conditions {
     }
 }
 
+impl Request<'_> {
+    fn filter(&self) -> Filter<'_> {
+        match self.target {
+            Target::Publish(name) => name.into(),
+            Target::Subscribe(filter) => filter,
+        }
+    }
+}
+
 impl Trie {
     fn grants(&self, walk: &Walk<'_>) -> Option<u32> {
-        match walk.request.target {
-            Target::Publish(name) => self.first(walk, Asked::Covered(name.into())),
-            Target::Subscribe(filter) => self.first(walk, Asked::Covered(filter)),
-        }
+        self.first(walk, Asked::Covered(walk.request.filter()))
     }
 
     fn refuses(&self, walk: &Walk<'_>) -> Option<u32> {

@@ -4,11 +4,18 @@
 mod shared {
     pub mod targets;
 }
-#[path = "../../tests/src/models/erlang.rs"]
-pub mod erlang;
-#[path = "../../tests/src/two_tenants.rs"]
-pub mod two_tenants;
+#[path = "../../tests/src"]
+mod machinery {
+    pub mod reference;
+    pub mod two_tenants;
 
+    pub mod models {
+        pub mod erlang;
+        pub mod written;
+    }
+}
+
+pub use machinery::{models, reference, two_tenants};
 pub use shared::targets;
 
 /// Makes a libFuzzer target of one of [`targets::ALL`]. Now and then its mutator begins again with one of the seeds, which

@@ -16,7 +16,6 @@ use mqtt_access_core::verdict::{Notation, Request, Target, Verdict};
 use mqtt_access_crds::{
     self as crds, AclPolicy, ConditionReason as _, PolicyTest, PolicyTestsPassed, Stored, TestClient,
 };
-use serde::Serialize;
 
 use crate::finding::Told;
 
@@ -30,26 +29,22 @@ pub struct TestOutcome {
 }
 
 /// A test that got another answer, or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestFailure {
     /// Name of the `AclPolicy`.
     pub policy: String,
     /// Its place in `spec.tests`, from 0.
     pub test: usize,
     /// Its name, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What was expected.
     pub expected: Effect,
     /// What came.
-    #[serde(flatten)]
     pub got: Got,
 }
 
 /// What came of a test that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Got {
     /// The other answer.
     Verdict {
@@ -97,7 +92,7 @@ impl TestFailure {
     /// `expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
     fn answer(&self) -> String {
         let Self { policy: _, test: _, name, expected, got } = self;
-        let name = name.iter().map(|name| format!("({name}) ")).collect::<String>();
+        let name = name.as_ref().map(|name| format!("({name}) ")).unwrap_or_default();
         match got {
             Got::Verdict { got, cause, mode } => {
                 format!("{name}expected {expected:?}, got {got:?} by {cause}, mode {mode}")

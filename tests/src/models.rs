@@ -5,4 +5,6 @@ pub mod emqx;
 pub mod emqx_inline;
 pub mod erlang;
 pub mod mosquitto;
+pub mod rabbitmq;
 pub mod rmqtt;
+pub mod written;

@@ -27,6 +27,12 @@ pub use names::{Names, is_filter, is_name};
 pub use prefix::{publish_name, subscribe_filter};
 pub use subject::glob_matches;
 
+/// Whether the text is valid as an entry of a rule's `topics`, however long.
+#[must_use]
+pub fn is_entry(text: &str) -> bool {
+    Entry::parse(text).is_some()
+}
+
 /// One tenant's objects, as they were written.
 #[derive(Debug, Clone, Copy)]
 pub struct World<'w> {

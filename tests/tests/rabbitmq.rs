@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use axum::extract::Form;
 use axum::{Router, routing::post};
 use mqtt_access_tests::RabbitMq;
+use mqtt_access_tests::models::rabbitmq::{Act, Question, questions};
 use mqtt_access_tests::mqtt::rumqttc::{ConnectReturnCode, QoS};
 use mqtt_access_tests::mqtt::{Client, Closed, ConnectRefused, Message, SubscribeRefused};
 use tokio::net::TcpListener;
@@ -17,19 +19,38 @@ const SOON: Duration = Duration::from_secs(10);
 
 type Fields = BTreeMap<String, String>;
 
+/// What the broker asked since it was last looked at, but for logins.
+static ASKED: Mutex<Vec<Question>> = Mutex::new(Vec::new());
+
+fn noted(question: Question) {
+    ASKED.lock().unwrap().push(question);
+}
+
+async fn vhost() -> &'static str {
+    noted(Question::Vhost);
+    "allow"
+}
+
+async fn resource(Form(fields): Form<Fields>) -> &'static str {
+    let [kind, name, permission] = ["resource", "name", "permission"].map(|name| fields[name].clone());
+    noted(Question::Resource(kind, name, permission));
+    "allow"
+}
+
 async fn user(Form(fields): Form<Fields>) -> &'static str {
     if fields["password"] == "right" { "allow" } else { "deny" }
 }
 
 async fn topic(Form(fields): Form<Fields>) -> &'static str {
+    noted(Question::Topic(fields["permission"].clone(), fields["routing_key"].clone()));
     if fields["routing_key"].starts_with("forbidden.") { "deny" } else { "allow" }
 }
 
 async fn backend() -> SocketAddr {
     let routes = Router::new()
         .route("/rabbitmq/user", post(user))
-        .route("/rabbitmq/vhost", post(async || "allow"))
-        .route("/rabbitmq/resource", post(async || "allow"))
+        .route("/rabbitmq/vhost", post(vhost))
+        .route("/rabbitmq/resource", post(resource))
         .route("/rabbitmq/topic", post(topic));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,6 +66,7 @@ async fn the_broker_asks_the_backend_and_obeys_it() {
     let mqtt = broker.mqtt();
     a_wrong_password_is_kept_out(mqtt).await;
     an_allowed_message_flows(mqtt).await;
+    what_is_asked_is_what_the_model_says(mqtt).await;
     what_the_backend_denies_closes_the_connection(mqtt).await;
     assert!(broker.log().contains("access to topic 'forbidden.x'"), "{}", broker.log());
 }
@@ -62,6 +84,17 @@ async fn an_allowed_message_flows(mqtt: SocketAddr) {
     let message = Message { topic: "open/x".to_owned(), payload: "hello".to_owned(), retained: false };
     assert_eq!(receiver.next_message(SOON).await, Some(message));
     receiver.disconnect().await;
+}
+
+async fn what_is_asked_is_what_the_model_says(mqtt: SocketAddr) {
+    ASKED.lock().unwrap().clear();
+    let mut client = Client::connect(mqtt, "device-4", "somebody", "right").await.unwrap();
+    client.subscribe("a/+/c.d/#", QoS::AtLeastOnce).await.unwrap();
+    client.publish("b/*/$x", "hello").await.unwrap();
+    let acts = [Act::Connect, Act::Subscribe("a/+/c.d/#", true), Act::Publish("b/*/$x")];
+    let expected: Vec<Question> = acts.into_iter().flat_map(|act| questions("device-4", act)).collect();
+    assert_eq!(*ASKED.lock().unwrap(), expected);
+    client.disconnect().await;
 }
 
 async fn what_the_backend_denies_closes_the_connection(mqtt: SocketAddr) {

@@ -1,6 +1,9 @@
 //! The trie: one node per distinct template prefix.
+//!
+//! No path has more than 1,025 levels, since neither a template nor a filter of a topic space is longer than
+//! [`MAX_TEMPLATE_BYTES`](crate::template::MAX_TEMPLATE_BYTES): whatever is asked, a walk goes no deeper.
 
-use hashbrown::HashMap;
+mod children;
 
 use super::Conditions;
 use crate::audience::AudienceId;
@@ -8,8 +11,9 @@ use crate::policy::Rule;
 use crate::template::render::is_dotted;
 use crate::template::{Part, TemplateLevel, Topic};
 use crate::topic::{Filter, Level};
+use children::Children;
 
-pub(super) type NodeId = usize;
+pub(super) type NodeId = u32;
 
 /// Template prefixes; node 0 is the root.
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub(super) struct Trie {
 
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    pub(super) literal: HashMap<Box<str>, NodeId>,
+    pub(super) literal: Children,
     /// Those children in `literal` whose text RabbitMQ cannot keep apart from other topics.
     pub(super) dotted: Vec<NodeId>,
     pub(super) plus: Option<NodeId>,
@@ -57,6 +61,10 @@ impl Entry {
 pub(super) struct Entries(Vec<Entry>);
 
 impl Entries {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         self.0.push(entry);
     }
@@ -92,7 +100,11 @@ impl Trie {
     pub(super) const ROOT: NodeId = 0;
 
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id)
+        self.nodes.get(usize::try_from(id).ok()?)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(usize::try_from(id).ok()?)
     }
 
     pub(super) fn exact(&self, number: u32) -> Option<Filter<'_>> {
@@ -139,21 +151,22 @@ impl Trie {
     }
 
     fn edit(&mut self, at: NodeId, change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.get_mut(at) {
+        if let Some(node) = self.node_mut(at) {
             change(node);
         }
     }
 
     fn child(&mut self, at: NodeId, level: &TemplateLevel) -> NodeId {
-        let fresh = self.nodes.len();
-        let Some(node) = self.nodes.get_mut(at) else {
+        let fresh = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
+        let Some(node) = self.node_mut(at) else {
             return at;
         };
         let child = match level {
-            TemplateLevel::Literal(text) => *node.literal.entry(text.clone()).or_insert_with(|| {
-                node.dotted.extend(is_dotted(text).then_some(fresh));
-                fresh
-            }),
+            TemplateLevel::Literal(text) => {
+                let child = node.literal.get_or_insert(text, fresh);
+                node.dotted.extend((child == fresh && is_dotted(text)).then_some(fresh));
+                child
+            }
             TemplateLevel::Plus | TemplateLevel::Hash => *node.plus.get_or_insert(fresh),
             TemplateLevel::Variable(parts) => {
                 let known = node.variable.iter().find(|(known, _)| known == parts).map(|(_, child)| *child);
@@ -173,6 +186,9 @@ impl Trie {
         for node in &mut self.nodes {
             node.end.finish();
             node.hash.finish();
+            node.dotted.shrink_to_fit();
+            node.variable.shrink_to_fit();
         }
+        self.nodes.shrink_to_fit();
     }
 }

@@ -8,7 +8,7 @@ use crate::audience::AudienceId;
 use crate::client::Client;
 use crate::policy::Effect;
 use crate::template::Part;
-use crate::template::render::{self, Position, Unusable};
+use crate::template::render::{self, Position, Unusable, is_dotted};
 use crate::topic::{Filter, Level, TopicName, covers, covers_with_dollars};
 use crate::verdict::{Notation, Request};
 
@@ -19,6 +19,8 @@ pub(super) struct Walk<'a> {
     pub(super) selected: &'a [AudienceId],
     pub(super) request: &'a Request<'a>,
     pub(super) effect: Effect,
+    /// The levels of what is asked.
+    pub(super) levels: &'a [&'a str],
 }
 
 /// What is sought in the trie.
@@ -32,14 +34,6 @@ pub(super) enum Asked<'a> {
     Overlapped(Filter<'a>),
 }
 
-impl<'a> Asked<'a> {
-    fn filter(self) -> Filter<'a> {
-        match self {
-            Self::Covered(filter) | Self::CoveredWhole(filter) | Self::Overlapped(filter) => filter,
-        }
-    }
-}
-
 impl Walk<'_> {
     /// The first rule among the entries that concern the client and the request, and pass a further test.
     pub(super) fn first(&self, entries: &Entries, test: impl Fn(&Entry) -> bool) -> Option<u32> {
@@ -51,28 +45,8 @@ impl Trie {
     /// The first rule, in the order of causes, with a topic that is sought.
     pub(super) fn first(&self, walk: &Walk<'_>, asked: Asked<'_>) -> Option<u32> {
         let mut search = Search { trie: self, walk, asked, found: None };
-        search.descend(Self::ROOT, Rest::of(asked.filter()), true);
+        search.descend(Self::ROOT, walk.levels, true);
         search.found
-    }
-}
-
-/// The levels of what is asked that are still to be compared.
-#[derive(Clone, Copy)]
-struct Rest<'a>(Option<&'a str>);
-
-impl<'a> Rest<'a> {
-    fn of(filter: Filter<'a>) -> Self {
-        Self(Some(filter.canonical()))
-    }
-
-    fn is_empty(self) -> bool {
-        self.0.is_none()
-    }
-
-    fn split(self) -> (Option<Level<'a>>, Self) {
-        let Some(text) = self.0 else { return (None, self) };
-        let (level, rest) = text.split_once('/').map_or((text, None), |(level, rest)| (level, Some(rest)));
-        (Some(Level::of(level)), Self(rest))
     }
 }
 
@@ -84,98 +58,109 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn descend(&mut self, at: NodeId, levels: Rest<'a>, first: bool) {
+    fn descend(&mut self, at: NodeId, levels: &'a [&'a str], first: bool) {
         let trie = self.trie;
         let Some(node) = trie.node(at) else { return };
-        let (next, rest) = levels.split();
-        self.ambiguous(node, first);
+        let next = levels.split_first().map(|(level, after)| (Level::of(level), after));
         // A leading wildcard of the trie does not reach a level with `$`.
-        if !(first && next.is_some_and(Level::is_dollar)) {
+        if !(first && next.is_some_and(|(level, _)| level.is_dollar())) {
             self.collect(&node.hash);
         }
         match next {
-            None => self.collect(&node.end),
-            Some(Level::Literal(text)) => self.literal(node, text, rest, first),
-            Some(Level::Plus) => self.plus(node, rest, first),
-            Some(Level::Hash) => self.hash(node, first),
+            None => self.end(node, first),
+            Some((Level::Literal(text), after)) => self.literal(node, text, after, first),
+            Some((Level::Plus, after)) => self.plus(node, after, first),
+            Some((Level::Hash, _)) => self.hash(node, first),
         }
     }
 
-    /// Deny topics that cannot be read for this client grow, whatever is asked: a variable that ends its topic becomes
-    /// `#` and so matches the parent too; one with a `/` in its value becomes `#` at once.
-    fn ambiguous(&mut self, node: &'a Node, first: bool) {
-        if self.walk.effect == Effect::Allow {
-            return;
-        }
-        let trie = self.trie;
+    fn end(&mut self, node: &'a Node, first: bool) {
+        self.collect(&node.end);
+        self.grown(node);
         for (parts, child) in &node.variable {
-            match self.unusable(parts, first) {
-                Some(Unusable::Below) => self.everything(*child, false),
-                Some(Unusable::Level) => {
-                    if let Some(child) = trie.node(*child) {
-                        self.collect(&child.end);
-                    }
-                }
-                None => {}
+            self.reads(parts, *child, first, |_| false);
+        }
+    }
+
+    fn literal(&mut self, node: &'a Node, text: &'a str, after: &'a [&'a str], first: bool) {
+        self.grown(node);
+        if let Some(child) = node.literal.get(text) {
+            self.descend(child, after, false);
+        }
+        if let Some(child) = node.plus.filter(|_| !(first && text.starts_with('$'))) {
+            self.descend(child, after, false);
+        }
+        let client = self.walk.client;
+        for (parts, child) in &node.variable {
+            let spelt = |_: &Self| render::spells(parts, text, |variable| client.variable(variable));
+            if self.reads(parts, *child, first, spelt) {
+                self.descend(*child, after, false);
             }
         }
-        if self.dotted() {
+    }
+
+    /// Deny topics that RabbitMQ cannot keep apart from others grow, whatever is asked.
+    fn grown(&mut self, node: &'a Node) {
+        if self.grows() {
             node.dotted.iter().for_each(|child| self.everything(*child, false));
         }
     }
 
-    fn literal(&mut self, node: &'a Node, text: &'a str, rest: Rest<'a>, first: bool) {
-        if let Some(child) = node.literal.get(text) {
-            self.descend(*child, rest, false);
+    /// Whether a level with variables is to be followed for what is asked: where it stands for that, unless a value of it
+    /// cannot be used. Then it stands for nothing in an Allow and for anything in a Deny, whose topics grow, whatever is
+    /// asked: a variable that ends its topic becomes `#` and so matches the parent too; one with a `/` in its value becomes
+    /// `#` at once, and there is nothing left to follow.
+    fn reads(&mut self, parts: &[Part], child: NodeId, first: bool, stands: impl FnOnce(&Self) -> bool) -> bool {
+        if self.walk.effect == Effect::Allow {
+            return stands(self) && self.unusable(parts, first).is_none();
         }
-        if let Some(child) = node.plus.filter(|_| !(first && text.starts_with('$'))) {
-            self.descend(child, rest, false);
-        }
-        for (parts, child) in &node.variable {
-            if self.renders(parts, text, first) {
-                self.descend(*child, rest, false);
+        match self.unusable(parts, first) {
+            None => stands(self),
+            Some(Unusable::Below) => {
+                self.everything(child, false);
+                false
+            }
+            Some(Unusable::Level) => {
+                let trie = self.trie;
+                trie.node(child).into_iter().for_each(|child| self.collect(&child.end));
+                true
             }
         }
     }
 
-    /// Whether a level with variables stands for this one; with an unusable value it is none for an Allow, any for a Deny.
-    fn renders(&self, parts: &[Part], level: &str, first: bool) -> bool {
-        let client = self.walk.client;
-        let spelt = render::spells(parts, level, |variable| client.variable(variable));
-        match self.walk.effect {
-            Effect::Allow => spelt && self.unusable(parts, first).is_none(),
-            Effect::Deny => spelt || self.unusable(parts, first).is_some(),
-        }
-    }
-
-    fn plus(&mut self, node: &'a Node, rest: Rest<'a>, first: bool) {
+    fn plus(&mut self, node: &'a Node, after: &'a [&'a str], first: bool) {
+        self.grown(node);
         if let Some(child) = node.plus {
-            self.descend(child, rest, false);
+            self.descend(child, after, false);
         }
-        if !matches!(self.asked, Asked::Overlapped(_)) {
-            return;
-        }
+        let overlapped = matches!(self.asked, Asked::Overlapped(_));
         // A lone `+` does not reach the empty level: there is no empty name.
-        let lone = first && rest.is_empty();
-        for (text, child) in &node.literal {
-            if self.wildcard_reaches(text, first) && !(lone && text.is_empty()) {
-                self.descend(*child, rest, false);
+        let lone = first && after.is_empty();
+        for (text, child) in node.literal.iter().filter(|_| overlapped) {
+            if self.wildcard_follows(text, first) && !(lone && text.is_empty()) {
+                self.descend(child, after, false);
             }
         }
         for (parts, child) in &node.variable {
-            if self.wildcard_reaches_variable(parts, first) {
-                self.descend(*child, rest, false);
+            if self.reads(parts, *child, first, |it| overlapped && it.wildcard_reaches(leading(parts), first))
+                && overlapped
+            {
+                self.descend(*child, after, false);
             }
         }
     }
 
     fn hash(&mut self, node: &'a Node, first: bool) {
         let trie = self.trie;
+        self.grown(node);
         match self.asked {
             // `+/#` matches exactly what a lone `#` matches.
             Asked::Covered(_) | Asked::CoveredWhole(_) => {
                 if let Some(child) = node.plus.filter(|_| first).and_then(|child| trie.node(child)) {
                     self.collect(&child.hash);
+                }
+                for (parts, child) in &node.variable {
+                    self.reads(parts, *child, first, |_| false);
                 }
             }
             Asked::Overlapped(_) => self.below(node, first),
@@ -187,13 +172,13 @@ impl<'a> Search<'a> {
         self.collect(&node.end);
         self.collect(&node.hash);
         node.plus.into_iter().for_each(|child| self.everything(child, true));
-        for (text, child) in &node.literal {
-            if self.wildcard_reaches(text, first) {
-                self.everything(*child, true);
+        for (text, child) in node.literal.iter() {
+            if self.wildcard_follows(text, first) {
+                self.everything(child, true);
             }
         }
         for (parts, child) in &node.variable {
-            if self.wildcard_reaches_variable(parts, first) {
+            if self.reads(parts, *child, first, |it| it.wildcard_reaches(leading(parts), first)) {
                 self.everything(*child, true);
             }
         }
@@ -207,8 +192,8 @@ impl<'a> Search<'a> {
             if judged { self.collect(entries) } else { self.keep(self.walk.first(entries, |_| true)) }
         }
         let allow = self.walk.effect == Effect::Allow;
-        for child in node.literal.values().chain(&node.plus) {
-            self.everything(*child, judged);
+        for child in node.literal.iter().map(|(_, child)| child).chain(node.plus) {
+            self.everything(child, judged);
         }
         for (parts, child) in &node.variable {
             if !allow || self.unusable(parts, false).is_none() {
@@ -219,6 +204,9 @@ impl<'a> Search<'a> {
 
     /// Notes the first of the entries here that concern the client and the request.
     fn collect(&mut self, entries: &'a Entries) {
+        if entries.is_empty() {
+            return;
+        }
         let exact = |entry: &Entry| entry.exact.is_none_or(|number| self.applies_exactly(number));
         self.keep(self.walk.first(entries, exact));
     }
@@ -246,16 +234,9 @@ impl<'a> Search<'a> {
         !(first && text.starts_with('$')) || self.dotted()
     }
 
-    fn wildcard_reaches_variable(&self, parts: &[Part], first: bool) -> bool {
-        let leading = match parts.first() {
-            Some(Part::Text(text)) => text,
-            _ => "",
-        };
-        let unusable = self.unusable(parts, first).is_some();
-        match self.walk.effect {
-            Effect::Allow => self.wildcard_reaches(leading, first) && !unusable,
-            Effect::Deny => self.wildcard_reaches(leading, first) || unusable,
-        }
+    /// The same, but for topics that grew and are collected already: each node is visited once.
+    fn wildcard_follows(&self, text: &str, first: bool) -> bool {
+        self.wildcard_reaches(text, first) && !(self.grows() && is_dotted(text))
     }
 
     fn unusable(&self, parts: &[Part], first: bool) -> Option<Unusable> {
@@ -267,7 +248,19 @@ impl<'a> Search<'a> {
         Position { first, dotted: self.dotted() }
     }
 
+    fn grows(&self) -> bool {
+        self.walk.effect == Effect::Deny && self.dotted()
+    }
+
     fn dotted(&self) -> bool {
         self.walk.request.notation == Notation::Dotted
+    }
+}
+
+/// The text that a level with variables begins with.
+fn leading(parts: &[Part]) -> &str {
+    match parts.first() {
+        Some(Part::Text(text)) => text,
+        _ => "",
     }
 }

@@ -52,11 +52,20 @@ pub fn unusable<'v>(
     worst
 }
 
-/// One pass over the bytes: this is asked of every variable on the path of a decision.
+/// This is asked of every variable on the path of a decision, and most values hold nothing that needs a second look: a test
+/// without branches, which the compiler does many bytes at a time, tells them.
 fn unusable_value(value: Option<&str>, leads: bool, dotted: bool) -> Option<Unusable> {
     let Some(value) = value else {
         return Some(Unusable::Level);
     };
+    let suspicious = |byte: u8| !matches!(byte, b'-' | b'0'..=b'~');
+    if value.bytes().fold(value.is_empty(), |found, byte| suspicious(byte) || found) {
+        return unusable_bytes(value, leads, dotted);
+    }
+    None
+}
+
+fn unusable_bytes(value: &str, leads: bool, dotted: bool) -> Option<Unusable> {
     let mut faulty = value.is_empty() || (leads && value.starts_with('$'));
     let mut before = 0;
     for byte in value.bytes() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, Device, KeyUse, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Device, KeyUse, Revocations, Space, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::MacAlgorithm;
 use mqtt_access_core::secret::Secret;
@@ -32,6 +32,7 @@ fn tenant(access_keys: &[&str]) -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 

@@ -195,7 +195,7 @@ fn number(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use mqtt_access_core::bundle::{Claims, Space, Tenant};
+    use mqtt_access_core::bundle::{AclDelivery, Claims, Revocations, Space, Tenant};
     use mqtt_access_core::secret::Secret;
 
     use super::*;
@@ -220,7 +220,8 @@ mod tests {
             ticket_key: Secret::new(vec![1; 32]),
             scram: None,
             token_max_ttl: None,
-            token_revocations: mqtt_access_core::bundle::Revocations::default(),
+            token_revocations: Revocations::default(),
+            acl_delivery: AclDelivery::default(),
         };
         let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };
         let broker = Config::default().brokers.remove(0);

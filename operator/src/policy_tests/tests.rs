@@ -48,6 +48,7 @@ fn gathered(tests: &Value) -> Gathered {
         ticket_key: mqtt_access_core::secret::Secret::new(vec![1; 32]),
         scram: mqtt_access_core::scram::ScramSettings::default(),
         revoked_tokens: std::collections::BTreeSet::new(),
+        acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
         access_keys: [("backend".to_owned(), key())].into(),
         devices: vec![
             (device("dev1", json!({})), key()),
@@ -136,18 +137,11 @@ fn tests_change_nothing_that_is_in_force() {
 }
 
 #[test]
-fn failures_are_json_for_programs() {
-    let gathered = gathered(&json!([
-        {"as": {"clientId": "dev1"}, "publish": "a/dev1/up", "expect": "Deny"},
-        {"name": "n", "as": {"clientId": "x"}, "publish": "a", "expect": "Deny"},
-    ]));
-    let failures = failures(&compile(&gathered, 0).bundle, &gathered.policies, 0);
-    let shown = serde_json::to_value(failures).unwrap();
+fn failures_are_findings_about_their_policy() {
+    let test = json!({"name": "n", "as": {"clientId": "dev1"}, "publish": "a/dev1/up", "expect": "Deny"});
+    let told = outcome(&json!([test])).failures[0].told("ns");
     assert_eq!(
-        shown[0],
-        json!({"policy": "p", "test": 0, "expected": "Deny", "got": "Allow", "cause": "ns/p rules[0]",
-            "mode": "DeviceCredential"})
+        told.to_string(),
+        "AclPolicy ns/p: tests[0]: (n) expected Deny, got Allow by ns/p rules[0], mode DeviceCredential (Failed)"
     );
-    assert_eq!(shown[1]["name"], "n");
-    assert!(shown[1]["error"].as_str().unwrap().contains("`x`"), "{shown}");
 }

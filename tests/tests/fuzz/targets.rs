@@ -1,10 +1,13 @@
-//! What strangers bring, one check for each kind: it takes any bytes, and panics where the outcome is not as it must be.
+//! What strangers bring, and what people write, one check for each kind: it takes any bytes, and panics where the outcome is not as it must be.
 //!
 //! `tests/tests/fuzz/main.rs` runs them for a moment with every `cargo test`, and `fuzz/` for as long as one likes, guided by
 //! the code that is reached (`http`, the slowest to build, with the feature `sidecar`). A target's first byte mostly says how the rest is to be read.
 
 mod acl_files;
 mod bundles;
+mod bytes;
+mod decisions;
+mod filters;
 mod hashes;
 #[cfg(feature = "sidecar")]
 mod http;
@@ -32,6 +35,9 @@ pub const ALL: &[Target] = &[
     Target { name: "password_hash", check: hashes::check, seeds: hashes::seeds },
     Target { name: "bundle", check: bundles::check, seeds: bundles::seeds },
     Target { name: "acl_conf", check: acl_files::acl_conf, seeds: acl_files::acl_confs },
+    Target { name: "filter", check: filters::parse, seeds: filters::texts },
+    Target { name: "relation", check: filters::relation, seeds: filters::relations },
+    Target { name: "decide", check: decisions::check, seeds: decisions::seeds },
     #[cfg(feature = "sidecar")]
     Target { name: "http", check: http::check, seeds: http::seeds },
 ];

@@ -6,6 +6,7 @@ use mqtt_access_core::client::{Client, Grant, Map, Mode};
 use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::{Notation, Request, Target};
+use mqtt_access_tests::models::rabbitmq;
 use mqtt_access_tests::reference::World;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::weighted;
@@ -122,6 +123,16 @@ impl Asked {
     pub(crate) fn told(&self) -> Self {
         let (qos, retain) = (self.qos.or(Qos::try_from(0).ok()), self.retain.or(Some(false)));
         Self { qos, retain, ..self.clone() }
+    }
+
+    /// As RabbitMQ asks: without QoS and retain flag, and with the topic that the routing key reads like.
+    pub(crate) fn as_rabbitmq_asks(&self) -> Option<Self> {
+        let topic = rabbitmq::asked_about(&self.topic)?;
+        let valid = match self.action {
+            Action::Publish => TopicName::parse(&topic).is_ok(),
+            Action::Subscribe => Filter::parse(&topic).is_ok(),
+        };
+        valid.then_some(Self { action: self.action, topic, qos: None, retain: None, notation: Notation::Dotted })
     }
 
     pub(crate) fn in_notation(&self, notation: Notation) -> Self {

@@ -5,7 +5,7 @@ use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
 
 use super::{seed, split, text};
-use crate::erlang::{Term, consult};
+use crate::models::erlang::{Term, consult};
 use crate::two_tenants::{NOW, acme};
 
 /// The first byte says whether the rest is a term, or the text in a tenant's objects.

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use mqtt_access_core::bundle::{Bundle, Digest, IndexFile, Tenant, decode, decode_index, encode};
+use mqtt_access_core::bundle::{Bundle, Digest, FORMAT_VERSION, IndexFile, Tenant, decode, decode_index, encode};
 use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
 
 use super::{seed, split};
 use crate::two_tenants::{NOW, acme};
 
-/// (0) An index file, (1) the payload of one, (2) the payload of a shard, (3) a tenant.
+/// (0) An index file, (1) the payload of one, (2) the payload of a shard, (3) a tenant, (4) the version of an index file.
 pub(super) fn check(data: &[u8]) {
     let (how, rest) = split(data);
-    match how % 4 {
+    match how % 5 {
         0 => drop(decode_index(rest)),
         1 => drop(decode_index(&wrapped("index", rest))),
         2 => {
@@ -23,6 +23,7 @@ pub(super) fn check(data: &[u8]) {
                 comes_back(bundle);
             }
         }
+        4 => known_versions_only(&String::from_utf8_lossy(rest)),
         _ => {
             if let Ok(tenant) = serde_json::from_slice::<Tenant>(rest) {
                 comes_back(Bundle { tenant, ..acme() });
@@ -31,8 +32,20 @@ pub(super) fn check(data: &[u8]) {
     }
 }
 
+/// A file that is right in all but its version.
+fn known_versions_only(version: &str) {
+    let Some(Ok(whole)) = encode(&acme()).ok().map(|encoded| encoded.index(1)) else { panic!("nothing was written") };
+    let payload = whole.splitn(2, |byte| *byte == b'\n').nth(1).unwrap_or_default();
+    let known = version.parse().is_ok_and(|number: u32| (1..=FORMAT_VERSION).contains(&number));
+    assert_eq!(decode_index(&of_version("index", version, payload)).is_ok(), known, "{version:?}");
+}
+
 fn wrapped(kind: &str, payload: &[u8]) -> Vec<u8> {
-    let line = format!("mqtt-access-{kind} 2 sha256:{}\n", Digest::of(payload));
+    of_version(kind, &FORMAT_VERSION.to_string(), payload)
+}
+
+fn of_version(kind: &str, version: &str, payload: &[u8]) -> Vec<u8> {
+    let line = format!("mqtt-access-{kind} {version} sha256:{}\n", Digest::of(payload));
     [line.as_bytes(), payload].concat()
 }
 
@@ -78,5 +91,6 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let tenant = serde_json::to_vec(&acme().tenant).unwrap_or_default();
     let whole = shards.values().map(|shard| seed(2, payload(shard)));
     let first = [seed(0, &index), seed(1, payload(&index)), seed(3, tenant)];
-    first.into_iter().chain(lines.map(|line| seed(2, line))).chain(whole).collect()
+    let versions = ["1", "2", "3", "0", "4294967297"].map(|version| seed(4, version));
+    first.into_iter().chain(versions).chain(lines.map(|line| seed(2, line))).chain(whole).collect()
 }
