@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fleet::{INSTANCE_ID, SECRET, bundle, client_id, key_id};
-use mqtt_access_core::bundle::{AccessKey, Bundle, KeyUse};
+use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, KeyUse};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_core::index::{BrokerIndex, Credentials, TenantIndex};
@@ -114,5 +114,25 @@ fn logins(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, logins);
+/// What the client's rules in the reply cost: of 10 and 50 rules in the tenant, those of one device.
+fn with_rules(c: &mut Criterion) {
+    let mut group = c.benchmark_group("DeviceCredential login");
+    for (rules, delivery) in [(10, AclDelivery::Http), (10, AclDelivery::Inline), (50, AclDelivery::Inline)] {
+        let mut bundle = bundle(rules, DEVICES);
+        bundle.tenant.acl_delivery = delivery;
+        let index = BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())]);
+        let (client_id, username) = (client_id(0), format!("DeviceCredential|{}|{INSTANCE_ID}", key_id(0)));
+        let password = password(MacAlgorithm::HmacSha1, &Secret::from(SECRET), &client_id);
+        let credentials = Credentials { username: &username, password: password.as_bytes(), client_id: &client_id };
+        let login = index.login(&credentials, NOW).result.unwrap();
+        let listed = login.acl().map_or(0, |acl| acl.rules().count());
+        assert_eq!(listed == 0, delivery == AclDelivery::Http);
+        group.bench_function(format!("{delivery:?}, {rules} rules, {listed} listed"), |bencher| {
+            bencher.iter(|| index.login(black_box(&credentials), NOW).result.is_ok());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, logins, with_rules);
 criterion_main!(benches);

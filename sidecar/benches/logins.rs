@@ -17,8 +17,9 @@ use fixture::modes::{self, ALICE, NAMED, PASSWORD, TOKEN_USERNAME, claims, token
 use fixture::{DEV1, DEV1_USERNAME, SHARED_USERNAME, START, device_password, shared_password};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use mqtt_access_core::bundle::{Bundle, ClientIds, Device};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, ClientIds, Device};
 use mqtt_access_core::password::Verifier;
+use mqtt_access_core::policy::{Action, Effect, Rule, Topics};
 use mqtt_access_core::token::Act;
 use mqtt_access_sidecar::{Clock, Options, Store, router};
 use serde_json::json;
@@ -67,10 +68,31 @@ fn bundle() -> Bundle {
     bundle
 }
 
+/// The same with rules in the reply: so many topics for everyone, of which every tenth is denied.
+fn inline(topics: usize) -> Bundle {
+    let mut bundle = bundle();
+    bundle.tenant.acl_delivery = AclDelivery::Inline;
+    let topic = |number: usize| {
+        format!("acme/${{clientid}}/part-{number}/{}", if number.is_multiple_of(3) { "+" } else { "#" })
+    };
+    let rule = |(index, number): (u32, usize)| {
+        let denies = number % 10 == 9;
+        let (effect, topic) = if denies {
+            (Effect::Deny, format!("acme/+/part-{}/x", number - 1))
+        } else {
+            (Effect::Allow, topic(number))
+        };
+        let actions = [Action::Publish, Action::Subscribe].into();
+        Rule { index, effect, actions, topics: Topics::Listed(vec![topic]), qos: None, retain: None }
+    };
+    bundle.policies[0].rules = (0..).zip(0..topics).map(rule).collect();
+    bundle
+}
+
 impl Bench {
-    fn new() -> Self {
+    fn new(bundle: &Bundle) -> Self {
         let store = Store::in_memory(Clock::new(|| START));
-        let refused = store.replace([(fixture::acme_key(), fixture::files(&bundle(), 1))].into());
+        let refused = store.replace([(fixture::acme_key(), fixture::files(bundle, 1))].into());
         assert!(refused.is_empty(), "{refused:?}");
         let options = Options { cause_header: true, ..Options::default() };
         let service = TowerToHyperService::new(router(Arc::clone(&store), &options));
@@ -132,12 +154,11 @@ fn bcrypt_check() {
 }
 
 fn main() {
-    let bench = Bench::new();
+    let bench = Bench::new(&bundle());
     let (any, off) = ("GID_acme@@@any", "GID_acme@@@off");
     let (right, shared, of_off) = (device_password("DC.1", DEV1), shared_password(any), device_password("DC.3", off));
     let (accepted, token) = ("ProofAccepted", tokens(&[claims(Act::RW, &["acme/#"])]));
-    println!("logins per second and core, {DEVICES} devices");
-    for case in [
+    let cases = [
         case("Signature", (any, SHARED_USERNAME, &shared), accepted),
         case("DeviceCredential", (DEV1, DEV1_USERNAME, &right), accepted),
         case("Token", (any, TOKEN_USERNAME, &token), accepted),
@@ -145,8 +166,17 @@ fn main() {
         case("SCRAM, a decoy's keys", (NAMED, "nobody", ""), "UnknownKey"),
         case("Password, generated", (ALICE, "alice", PASSWORD), accepted),
         case("Password, slow and remembered", ("GID_acme@@@imported", "imported", PASSWORD), accepted),
-    ] {
-        bench.per_second(&case);
+    ];
+    println!("logins per second and core, {DEVICES} devices");
+    cases.iter().for_each(|case| bench.per_second(case));
+    for topics in [2, 10, 60] {
+        println!("the same with the client's rules in the reply: {topics} topics in its policies");
+        let bench = Bench::new(&inline(topics));
+        cases.iter().for_each(|case| bench.per_second(case));
+        let reply = bench.ask(&cases[1]).into_body();
+        let bytes = bench.runtime.block_on(axum::body::to_bytes(reply, usize::MAX)).unwrap();
+        assert!(bytes.windows(6).any(|found| found == b"\"acl\":"), "a list");
+        println!("  a reply has {} bytes", bytes.len());
     }
     bcrypt_check();
     println!("medians of refusals");
