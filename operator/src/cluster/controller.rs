@@ -166,10 +166,8 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
         Standing::Served(_, broker) => Some(broker.name.as_str()),
         _ => None,
     };
+    context.figures.forget_unless(key, broker);
     retire::except(context, key, broker).await?;
-    if broker.is_none() {
-        context.figures.forget(key);
-    }
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -225,7 +223,7 @@ async fn publish_tenant(
     let Some(gathered) = gathered else {
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
-        context.figures.forget(key);
+        context.figures.forget_unless(key, None);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };
