@@ -1,6 +1,6 @@
 //! A factory: devices of two kinds, and policies as people write them.
 
-use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Revocations, Space, Tenant};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, device_key_id};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Selector, Subject, Topics};
@@ -47,6 +47,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 

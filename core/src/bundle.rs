@@ -24,7 +24,7 @@ use crate::scram::{self, ScramSettings};
 use crate::secret::Secret;
 
 /// The format that [`encode`] writes. Every version that was ever written decodes for ever.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// How a broker learns what its clients may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,13 @@ pub enum AclDelivery {
     Http,
     /// The login reply carries the client's rules; what they leave open is asked. A change reaches a session when it ends.
     Inline,
+}
+
+impl AclDelivery {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A point in time: seconds since 1970-01-01 UTC.
@@ -87,6 +94,9 @@ pub struct Tenant {
     /// Which tokens are refused.
     #[serde(default, skip_serializing_if = "Revocations::is_empty")]
     pub token_revocations: Revocations,
+    /// How the broker learns what the tenant's clients may do.
+    #[serde(default, skip_serializing_if = "AclDelivery::is_default")]
+    pub acl_delivery: AclDelivery,
 }
 
 /// Tokens that are refused although they are in order.

@@ -143,6 +143,11 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Whether an attribute has its value from the tenant or the credential, and not from the client ID.
+    pub(crate) fn declares(&self, name: &str, value: &str) -> bool {
+        self.declared(name) == Some(value)
+    }
+
     fn declared(&self, name: &str) -> Option<&'a str> {
         let own = self.own_attributes.and_then(|own| own.get(name));
         own.or_else(|| self.tenant_attributes.get(name)).map(String::as_str)

@@ -3,7 +3,9 @@
 //! The verdict is [`Rules::decide`]'s own. What stands beside it is found in another way, by asking every rule of the tenant by
 //! itself, which is far too slow for an answer to a broker and just right for a person who asks.
 
+mod compare;
 mod near;
+mod open;
 mod shown;
 mod subject;
 mod who;
@@ -12,11 +14,13 @@ mod why;
 use crate::bundle::UnixSeconds;
 use crate::index::Persona;
 use crate::policy::{Effect, Policy, Rule, Topics};
-use crate::rules::{Conditions, Principal, Rules, topic_applies};
+use crate::rules::{ClientRule, Conditions, Principal, Rules, topic_applies};
 use crate::template::Topic;
 use crate::topic::Filter;
 use crate::verdict::{Cause, Reason, Request, RuleRef, Target, Verdict};
 
+pub use compare::{Change, changes, holds_whenever};
+pub use open::{OpenRule, OpenValues};
 pub use shown::{ShownClient, ShownExplanation, ShownRule};
 pub use subject::{SubjectField, Unmet};
 pub use who::{Unidentified, Who};
@@ -91,6 +95,25 @@ impl<'i> Explanation<'i> {
 }
 
 impl<'i> Persona<'i> {
+    /// The topic of one of this client's rules as it was written.
+    #[must_use]
+    pub fn written(&self, rule: &ClientRule<'_>) -> Option<&'i str> {
+        let Cause::Rule(RuleRef { policy: name, index, .. }) = rule.cause else { return None };
+        let principal = self.principal();
+        let rules =
+            self.tenant().policies().iter().filter(|policy| policy.name == name).flat_map(|policy| &policy.rules);
+        let topics = rules.filter(|rule| rule.index == index).filter_map(|rule| match &rule.topics {
+            Topics::Listed(topics) => Some(topics),
+            Topics::Everything => None,
+        });
+        topics.flatten().map(String::as_str).find(|text| {
+            let rendered = Topic::parse(text)
+                .ok()
+                .and_then(|topic| topic.for_client(rule.effect, |variable| principal.client().variable(variable)));
+            rendered.as_ref() == Some(&rule.topic)
+        })
+    }
+
     /// Explains what this client may do.
     #[must_use]
     pub fn explain(&self, request: &Request<'_>, now: UnixSeconds) -> Explanation<'i> {

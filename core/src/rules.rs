@@ -5,6 +5,7 @@
 //! match it), not the number of rules or devices. A subscription with wildcards may overlap many Deny rules and then
 //! visits those.
 
+mod inline;
 mod of_client;
 mod trie;
 mod walk;
@@ -17,6 +18,7 @@ use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{TemplateError, Topic};
 use crate::topic::{Filter, TopicName};
 use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
+pub use inline::{InlineAcl, InlineRule, InlineTopic};
 pub use of_client::ClientRule;
 use of_client::Written;
 use trie::{Entries, Entry, Trie};

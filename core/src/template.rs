@@ -259,8 +259,17 @@ mod tests {
 
     #[test]
     fn malformed_templates_are_refused() {
-        for text in ["", "a/${client}", "a/${clientid", "a/${client_attrs.}", "a/${client_attrs.x y}", "a/+${clientid}"]
-        {
+        for text in [
+            "",
+            "a/${client}",
+            "a/${clientid",
+            "a/${client_attrs.}",
+            "a/${client_attrs.x y}",
+            "a/+${clientid}",
+            "${client_attrs.${clientid}}",
+            "${${clientid}}",
+            "${",
+        ] {
             assert!(Topic::parse(text).is_err(), "{text}");
         }
         for text in ["a/${clientid}#", "#/a", "a/\n", "${a/b}"] {

@@ -8,7 +8,7 @@ mod relation;
 
 use thiserror::Error;
 
-pub use relation::{covers, meet, overlap_witness, overlaps};
+pub use relation::{covers, intersection, overlap_witness, overlaps};
 pub(crate) use relation::{covers_with_dollars, overlaps_with_dollars};
 
 /// The longest topic name or filter that MQTT can carry, in bytes.

@@ -240,6 +240,9 @@ reasons! {
     ClientIdMismatch,
     /// The broker cannot keep this client ID apart from others.
     ClientIdAmbiguous,
+    /// The broker takes rules with the login only: this client has none that it could be given (its tenant is not delivered
+    /// so, it expires, they are too many), or they do not allow this.
+    InlineRulesOnly,
     /// The authorization request carries no ticket, and no login is known.
     TicketMissing,
     /// The ticket was not issued by this tenant, or was changed.

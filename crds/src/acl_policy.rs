@@ -29,6 +29,7 @@ use crate::{Condition, TenantRef, schema};
     printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantRef.name"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
     printcolumn(name = "Compiled", type_ = "string", json_path = ".status.conditions[?(@.type==\"Compiled\")].reason"),
+    printcolumn(name = "Tests", type_ = "string", json_path = ".status.conditions[?(@.type==\"TestsPassed\")].reason"),
     printcolumn(name = "Devices", type_ = "integer", json_path = ".status.matchedDevices"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -45,6 +46,81 @@ pub struct AclPolicySpec {
     /// What they may do: 1 to 64 rules. What no Allow covers is refused; a Deny wins over every Allow, whatever the order.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub rules: Vec<Rule>,
+
+    /// What the tenant's policies together must say: at most 64 questions with the answer that is expected. They are asked
+    /// whenever the tenant is compiled; the condition `TestsPassed` tells the outcome. They change nothing that is in force: a
+    /// policy whose tests fail is in force all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub tests: Vec<PolicyTest>,
+}
+
+/// May this client do that?
+///
+/// For example `{as: {clientId: GID_acme@@@dev1}, publish: acme/dev2/up, expect: Deny}`. All policies of the tenant answer, not
+/// just this one, as they would a broker that writes topics as MQTT does. A client that could not log in, because it or its
+/// tenant is disabled, expired or suspended, is refused everything. A client that does not exist fails the test, whatever it
+/// expects: `Deny` is no way to say that there is no such client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::policy_test_rules()))]
+pub struct PolicyTest {
+    /// What the test is about, for its failure, for example `dev1 does not write for dev2`. Left out: its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::test_name")]
+    pub name: Option<String>,
+
+    /// Who asks.
+    #[serde(rename = "as")]
+    pub as_: TestClient,
+
+    /// Publishes to this topic name, for example `acme/dev1/up`. Not a filter: `acme/#` is refused. Either this or `subscribe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::topic_name")]
+    pub publish: Option<String>,
+
+    /// Subscribes to this topic filter, for example `acme/fleet/#`. No variables: `acme/${clientid}` is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::topic_filter")]
+    pub subscribe: Option<String>,
+
+    /// The `QoS` of the publish, or the one asked for by the subscription. Left out: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::qos_level")]
+    pub qos: Option<u8>,
+
+    /// The retain flag of the publish. Left out: `false`. Not with `subscribe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub retain: Option<bool>,
+
+    /// The answer that is expected. A client that logs in in several ways (`Scram` and `Password`) must get it in each.
+    pub expect: Effect,
+}
+
+/// A client of the tenant: a device by its `clientId`; or one that logs in with an access key or a login name.
+///
+/// `{clientId: GID_acme@@@dev1}` is the device with that client ID; `{accessKey: backend, clientId: GID_acme@@@b1}` one that
+/// signs with the key `backend`; `{username: alice, clientId: GID_acme@@@alice-1}` a person with a client ID of her choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::test_client_rules()))]
+pub struct TestClient {
+    /// Its client ID. May be left out beside a `username` that goes with just one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::test_client_id")]
+    pub client_id: Option<String>,
+
+    /// The name of the access key that it logs in with, in mode `Signature`, or in mode `Token` where the tenant does not accept
+    /// the former; then before its tokens' own grants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::access_key_name")]
+    pub access_key: Option<String>,
+
+    /// The login name that it logs in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::login_name")]
+    pub username: Option<String>,
 }
 
 /// Selects clients of the tenant: either `everyone: true` alone, or all of the other fields that are set must hold.
@@ -152,11 +228,14 @@ pub struct AclPolicyStatus {
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
 
-    /// The conditions `Accepted` and `Compiled`.
+    /// The conditions `Accepted`, `Compiled`, and `TestsPassed` where the policy has or had tests.
     ///
     /// `Accepted`: the policy belongs to a tenant. Reasons: `Accepted`; or `Invalid`, `TenantNotFound`, `TenantNotServed`.
     /// `Compiled`: every rule is in force as written. Reasons: `Compiled`,
     /// `CompiledWithWarnings`; or `Findings`, `NotAccepted`.
+    /// `TestsPassed`: every test of `spec.tests` got the answer that it expects. Reasons: `Passed`; or `Failed`, whose message tells
+    /// the first failures, `NoTests`, `NotEvaluated`.
+    /// `TestsPassed`: every test got the answer that it expects. Reasons: `Passed`; or `Failed`, `NoTests`, `NotEvaluated`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -198,5 +277,20 @@ reasons! {
         Findings => False,
         /// The policy is not accepted, so it was not compiled.
         NotAccepted => False,
+    }
+}
+
+reasons! {
+    /// Reasons of the condition `TestsPassed` of an `AclPolicy`: every test got the answer that it expects. The outcome
+    /// changes nothing that is in force.
+    pub enum PolicyTestsPassed for "TestsPassed" {
+        /// If and only if there are tests, and each got the answer that it expects.
+        Passed => True,
+        /// Some got another answer, or ask about a client that does not exist: the message tells the first of them.
+        Failed => False,
+        /// There are no tests any more.
+        NoTests => Unknown,
+        /// The tenant has no bundle in force, or the policy does not decode.
+        NotEvaluated => Unknown,
     }
 }

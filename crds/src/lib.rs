@@ -23,7 +23,8 @@ mod stored;
 mod tenant;
 
 pub use acl_policy::{
-    AclPolicy, AclPolicySpec, AclPolicyStatus, Action, Effect, PolicyAccepted, PolicyCompiled, Rule, Subject,
+    AclPolicy, AclPolicySpec, AclPolicyStatus, Action, Effect, PolicyAccepted, PolicyCompiled, PolicyTest,
+    PolicyTestsPassed, Rule, Subject, TestClient,
 };
 pub use common::{SecretRef, TenantRef};
 pub use condition::{Condition, ConditionReason, ConditionStatus};

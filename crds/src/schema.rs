@@ -10,11 +10,13 @@
 //!   `\p{Cc}` are the control characters, `\p{Cc}` and `\p{Z}` together hold all white space.
 
 mod device;
+mod policy_test;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 pub(crate) use device::{device_rules, device_spec_rules, immutable_client_id_prefix, login_name, mechanisms};
+pub(crate) use policy_test::{policy_test_rules, qos_level, test_client_id, test_client_rules, test_name, topic_name};
 
 /// Longest topic filter or template, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 1024;

@@ -4,6 +4,8 @@
 mod shared {
     pub mod targets;
 }
+#[path = "../../tests/src/models/erlang.rs"]
+pub mod erlang;
 #[path = "../../tests/src/two_tenants.rs"]
 pub mod two_tenants;
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod diff;
 mod explain;
 
 use std::error::Error;
@@ -41,6 +42,8 @@ enum Command {
     Compile(CompileArgs),
     /// Tell whether a client may publish or subscribe somewhere, and why. Exit code 0: allowed; 4: denied; 1: no answer.
     Explain(Box<explain::ExplainArgs>),
+    /// Tell what a second set of manifests changes for whom. Exit code 0: nothing; 5: something; 1: no answer.
+    Diff(diff::DiffArgs),
     /// Print the custom resource definitions.
     Crds,
 }
@@ -102,7 +105,8 @@ enum Format {
     Json,
 }
 
-/// Runs the program: exit code 0 for success, 1 for a failure, 2 for a wrong command line, 3 for findings.
+/// Runs the program: exit code 0 for success, 1 for a failure, 2 for a wrong command line, 3 for findings, 4 for
+/// what `explain` finds refused, 5 for what `diff` finds different.
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Standalone(args) => standalone(args),
         Command::Compile(args) => compile(&args),
         Command::Explain(args) => explain::run(*args),
+        Command::Diff(args) => diff::run(&args),
         Command::Crds => crds(),
     };
     outcome.unwrap_or_else(|error| {

@@ -7,12 +7,15 @@
 //!   compile (pure)   objects -> bundle and reports
 //!   publish (client) shards, then the index; nothing where the digest is equal
 //!   report (client)  conditions of the tenant, its devices and its policies; also after a failure
+//!
+//!   acl_files (client)  beside it, one broker at a time: what brokers read themselves, from the same bundles
 //! ```
 //!
 //! Work is keyed by the *name* of a tenant, whether or not the tenant exists: a reconcile of a name without a tenant
 //! removes its bundle and tells its devices and policies. Deletions, moves and whatever happened while the operator was
 //! down are therefore no special cases: at start and every ten minutes every name that is known anywhere is reconciled.
 
+mod acl_files;
 mod admin;
 mod broker_claims;
 mod cache;

@@ -11,7 +11,7 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{Bundle, Claims, UnixSeconds};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, UnixSeconds};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
@@ -22,6 +22,7 @@ use mqtt_access_crds::{
 
 use crate::analysis::Analysis;
 use crate::finding::{self, Finding, Place, Told};
+use crate::policy_tests::TestOutcome;
 
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};
@@ -39,6 +40,8 @@ pub struct Gathered {
     pub ticket_key: Secret,
     /// What its broker announces to SCRAM clients.
     pub scram: ScramSettings,
+    /// How its broker learns what clients may do.
+    pub acl_delivery: AclDelivery,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
@@ -108,6 +111,8 @@ pub struct Reports {
     pub devices: BTreeMap<String, DeviceReport>,
     /// Policies by name.
     pub policies: BTreeMap<String, PolicyReport>,
+    /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
+    pub tests: BTreeMap<String, TestOutcome>,
     /// When the next credential expires, which changes its report.
     pub next_expiry: Option<UnixSeconds>,
 }
@@ -172,7 +177,8 @@ impl Reports {
                 .into_iter()
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
         });
-        keys.chain(devices).chain(policies)
+        let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
+        keys.chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
     }
 
     /// Adds what was found about the policies when their bundle was analysed.
@@ -227,8 +233,13 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let (tenant, access_keys) = tenant::compile(gathered);
     let devices = device::compile(gathered, now);
     let mut policies = Vec::new();
-    let mut reports =
-        Reports { access_keys, devices: devices.reports, policies: BTreeMap::new(), next_expiry: devices.next_expiry };
+    let mut reports = Reports {
+        access_keys,
+        devices: devices.reports,
+        policies: BTreeMap::new(),
+        tests: BTreeMap::new(),
+        next_expiry: devices.next_expiry,
+    };
     let mut compiler = policy::Compiler::new(&gathered.claims);
     let mut sources: Vec<_> = gathered.policies.iter().collect();
     sources.sort_by_key(|source| name_of(source.as_ref()));

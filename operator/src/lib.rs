@@ -4,6 +4,7 @@
 //!   cluster  (run)         Kubernetes -> gather -> compile -> publish -> report
 //!   offline  (standalone,  manifests  -> gather -> compile -> a folder, or a sidecar in the same process
 //!             compile)
+//!   explain, diff          the same compile without secrets, and what people ask of it
 //! ```
 //!
 //! [`compile`] in the middle is pure and the same for both; it is the only place that knows the Kubernetes types and
@@ -15,6 +16,7 @@ mod cluster;
 pub mod compile;
 pub mod config;
 mod credential;
+pub mod diff;
 pub mod explain;
 pub mod finding;
 pub mod isolation;
@@ -22,6 +24,7 @@ mod login;
 pub mod manifest;
 mod names;
 pub mod offline;
+pub mod policy_tests;
 pub(crate) mod service;
 
 /// An error with its causes on one line, for a log or a condition.

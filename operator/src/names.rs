@@ -8,7 +8,8 @@ pub(crate) const GENERATED_LABEL: &str = "mqttaccess.io/generated";
 pub(crate) const TENANT_LABEL: &str = "mqttaccess.io/tenant";
 /// Namespace of the tenant that a bundle belongs to.
 pub(crate) const TENANT_NAMESPACE_LABEL: &str = "mqttaccess.io/tenant-namespace";
-/// On Secrets of a bundle namespace: `index`, `shard`, `ticket-key` or `revocations`.
+/// On what stands in a bundle namespace: on Secrets `index`, `shard`, `ticket-key`, `revocations` or `passwords`, on
+/// `ConfigMap`s `acl`.
 pub(crate) const BUNDLE_LABEL: &str = "mqttaccess.io/bundle";
 /// On devices that were registered by an API call: the name of the access key that did it.
 pub(crate) const REGISTERED_BY_LABEL: &str = "mqttaccess.io/registered-by";
@@ -83,4 +84,10 @@ pub(crate) fn ticket_key(bundle: &str) -> String {
 #[must_use]
 pub(crate) fn revocations(bundle: &str) -> String {
     format!("{bundle}.revocations")
+}
+
+/// Name of the `ConfigMap` that holds the ACL files of a tenant.
+#[must_use]
+pub(crate) fn acl(bundle: &str) -> String {
+    format!("{bundle}.acl")
 }

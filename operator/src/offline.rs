@@ -18,12 +18,12 @@ use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::template::TemplateError;
 use thiserror::Error;
 
-use crate::compile::{self, Compiled};
+use crate::compile::{self, Compiled, Reports};
 use crate::config::{Broker, Config};
 use crate::isolation::{self, Reach};
 use crate::login::Derived;
 use crate::manifest::{self, Refused};
-use crate::names;
+use crate::{names, policy_tests};
 use gather::{GatherError, Outcome, Sources};
 use out_dir::OutDirError;
 use report::{BrokerReport, Report, TenantReport};
@@ -104,7 +104,8 @@ fn compile_broker(
                 reaches.push(Reach::of(&bundle.tenant, &bundle.policies));
                 let index = TenantIndex::new(bundle, 0).map_err(|error| OfflineError::Index(shown, error))?;
                 let sections = Sections::of(&index, now);
-                tenants.push(TenantReport::of(&index, &sections, reports, broker));
+                let tests = policy_tests::evaluate(&index, &gathered.policies, now);
+                tenants.push(TenantReport::of(&index, &sections, Reports { tests, ..reports }, broker));
                 bundles.push(TenantBundle { namespace, name, sections, encoded });
             }
         }

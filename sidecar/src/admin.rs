@@ -1,19 +1,28 @@
-//! The listener that Kubernetes and Prometheus ask. Nothing secret is told here, so that it may listen anywhere.
+//! The listener that Kubernetes and Prometheus ask. Nothing secret is told here, so that it may listen anywhere;
+//! with `/explain` on loopback only.
+
+mod explain;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::store::Store;
+use explain::{Explain, MAX_BODY_BYTES};
 
-/// `/livez` answers while the event loop turns, `/readyz` once questions are answered from bundles.
-pub(crate) fn router(store: Arc<Store>) -> Router {
+/// `/livez` answers while the event loop turns, `/readyz` once questions are answered from bundles; `/explain` where it is asked
+/// for.
+pub(crate) fn router(store: Arc<Store>, explain: bool) -> Router {
+    let explain = explain.then(|| Explain::new(Arc::clone(&store)));
     let router = Router::new().route("/livez", get(async || "ok\n"));
-    router.route("/readyz", get(readyz)).route("/metrics", get(metrics)).with_state(store)
+    let router = router.route("/readyz", get(readyz)).route("/metrics", get(metrics)).with_state(store);
+    let Some(explain) = explain else { return router };
+    let explaining = get(explain::by_query).post(explain::by_form).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    router.merge(Router::new().route("/explain", explaining).with_state(explain))
 }
 
 async fn readyz(State(store): State<Arc<Store>>) -> impl IntoResponse {

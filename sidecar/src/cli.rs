@@ -51,6 +51,9 @@ struct RunArgs {
     /// Add the header `mqtt-access-cause` to replies: the rule or the reason behind the verdict.
     #[arg(long)]
     cause_header: bool,
+    /// Answer /explain on --admin, which must then be a loopback address: may this client do that, and why?
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -61,12 +64,12 @@ enum SourceKind {
 
 impl RunArgs {
     fn config(self) -> Option<RunConfig> {
-        let Self { source, namespace, path, http, admin, state_dir, acl_dir, cause_header } = self;
+        let Self { source, namespace, path, http, admin, state_dir, acl_dir, cause_header, explain } = self;
         let source = match source {
             SourceKind::Kubernetes => SourceConfig::Kubernetes { namespace: namespace? },
             SourceKind::Dir => SourceConfig::Dir { path: path? },
         };
-        Some(RunConfig { source, http, admin, state_dir, acl_dir, cause_header })
+        Some(RunConfig { source, http, admin, state_dir, acl_dir, cause_header, explain })
     }
 }
 

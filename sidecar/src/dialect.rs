@@ -6,8 +6,10 @@
 //!
 //! A login with a password is read here ([`Dialect::login`]) and judged elsewhere, since it may take its time.
 
+mod acl;
 mod emqx;
 mod rabbitmq;
+mod rmqtt;
 
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::{BrokerIndex, Credentials, Login, LoginVerdict, ScramVerdict, TenantIndex};
@@ -30,6 +32,8 @@ labels! {
         EmqxV4 = "emqx_v4",
         /// RabbitMQ.
         RabbitMq = "rabbitmq",
+        /// rmqtt.
+        Rmqtt = "rmqtt",
     }
 }
 
@@ -109,6 +113,7 @@ impl Dialect {
             // A path that was mistyped in a configuration should still deny.
             ("/emqx", Self::EmqxV5),
             ("/rabbitmq", Self::RabbitMq),
+            ("/rmqtt", Self::Rmqtt),
         ];
         homes.into_iter().find_map(|(home, dialect)| {
             let rest = path.strip_prefix(home)?;
@@ -119,7 +124,9 @@ impl Dialect {
     /// What a question is about, as far as its path tells: for those that cannot be read.
     pub(crate) fn about(self, endpoint: &str) -> About {
         match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") => About::Login,
+            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") | (Self::Rmqtt, "auth") => {
+                About::Login
+            }
             (Self::RabbitMq, "vhost" | "resource") => About::Resource,
             _ => About::Unknown,
         }
@@ -130,7 +137,16 @@ impl Dialect {
         match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6, "authn") => Some(emqx::login(fields).map_err(Reason::from)),
             (Self::RabbitMq, "user") => Some(rabbitmq::login(fields)),
+            (Self::Rmqtt, "auth") => Some(rmqtt::login(fields)),
             _ => None,
+        }
+    }
+
+    /// Refuses a login whose session the broker could not keep within its rights.
+    pub(crate) fn admit(self, login: Login) -> Result<Login, Reason> {
+        match self {
+            Self::Rmqtt => rmqtt::admit(login),
+            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::RabbitMq => Ok(login),
         }
     }
 
@@ -138,7 +154,7 @@ impl Dialect {
     pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
         match self {
             Self::RabbitMq => rabbitmq::remember(attempt, login, view),
-            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 => {}
+            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => {}
         }
     }
 
@@ -147,6 +163,7 @@ impl Dialect {
         let judged = match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
             Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
+            Self::Rmqtt => rmqtt::judge(endpoint, fields, view),
             Self::EmqxV4 => Err(Malformed),
         };
         judged.unwrap_or_else(|Malformed| self.refuse(endpoint, fields, Reason::Malformed))
@@ -161,7 +178,7 @@ impl Dialect {
     /// Whose question it is, as far as it can be read: for the log of those that are malformed otherwise.
     fn client_id<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<&'a str> {
         let name = match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4, _) => "clientid",
+            (Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt, _) => "clientid",
             (Self::RabbitMq, "topic") => "variable_map.client_id",
             (Self::RabbitMq, _) => "client_id",
         };
@@ -173,6 +190,7 @@ impl Dialect {
         match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
             Self::RabbitMq => rabbitmq::write(outcome),
+            Self::Rmqtt => rmqtt::write(outcome),
             Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
         }
     }
@@ -240,6 +258,7 @@ mod tests {
             (Dialect::EmqxV6, "authn", "clientid=a", Some("a")),
             (Dialect::EmqxV5, "authn", "clientid=%ff", None),
             (Dialect::EmqxV5, "scram", "clientid=a", Some("a")),
+            (Dialect::Rmqtt, "acl", "clientid=a&access=3&topic=x", Some("a")),
             (Dialect::RabbitMq, "vhost", "client_id=a", Some("a")),
             (Dialect::RabbitMq, "topic", "variable_map.client_id=a&client_id=b", Some("a")),
         ] {

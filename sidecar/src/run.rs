@@ -31,6 +31,8 @@ pub struct RunConfig {
     pub acl_dir: Option<PathBuf>,
     /// Whether replies carry their cause.
     pub cause_header: bool,
+    /// Whether `/explain` answers on `admin`.
+    pub explain: bool,
 }
 
 /// Where bundles come from.
@@ -56,6 +58,11 @@ pub enum RunError {
         "--http {0} is reachable from other machines and there is no TLS yet; use a loopback address such as 127.0.0.1:8080 and run the sidecar beside the broker"
     )]
     NotLoopback(SocketAddr),
+    /// Anybody could read the rules.
+    #[error(
+        "--explain tells the rules of every tenant, and --admin {0} is reachable from other machines; bind --admin to a loopback address such as 127.0.0.1:9090, or leave --explain out"
+    )]
+    ExplainNotLoopback(SocketAddr),
     /// A listener.
     #[error("cannot listen on {0}; choose another address, or stop what listens there")]
     Listen(SocketAddr, #[source] io::Error),
@@ -72,9 +79,12 @@ pub enum RunError {
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(config: RunConfig) -> Result<(), RunError> {
-    let RunConfig { source, http, admin, state_dir, acl_dir, cause_header } = config;
+    let RunConfig { source, http, admin, state_dir, acl_dir, cause_header, explain } = config;
     if !http.ip().is_loopback() {
         return Err(RunError::NotLoopback(http));
+    }
+    if explain && !admin.ip().is_loopback() {
+        return Err(RunError::ExplainNotLoopback(admin));
     }
     let shutdown = shutdown().map_err(RunError::Signals)?;
     let listen = async |address| TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error));
@@ -86,7 +96,8 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let source = start(source, Arc::clone(&store)).await?;
     let acl_files = acl_dir.map(|folder| tokio::spawn(keep_acl_files(Arc::clone(&store), folder)));
     tracing::info!(http = ?http.local_addr().ok(), admin = ?admin.local_addr().ok(), "listening");
-    serve(store, http, admin, Options { cause_header, state_dir, ..Options::default() }, shutdown).await;
+    let options = Options { cause_header, state_dir, explain, ..Options::default() };
+    serve(store, http, admin, options, shutdown).await;
     source.abort();
     acl_files.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");

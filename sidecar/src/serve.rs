@@ -23,13 +23,15 @@ pub struct Options {
     pub state_dir: Option<PathBuf>,
     /// How long brokers may take.
     pub timeouts: Timeouts,
+    /// Whether `/explain` answers on the listener for probes, which must then be bound to loopback: it tells rules.
+    pub explain: bool,
 }
 
 /// Everything that brokers ask, without a socket: for tests, and for whoever brings a server of their own.
 ///
 /// Only [`serve`] also turns the HTTP library's own answers (to heads it cannot take) into denials.
 pub fn router(store: Arc<Store>, options: &Options) -> Router {
-    let Options { cause_header, state_dir, timeouts } = options;
+    let Options { cause_header, state_dir, timeouts, explain: _ } = options;
     let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
     let (cause_header, timeouts) = (*cause_header, *timeouts);
     let (hashes, failures) = (SlowHashes::new(Arc::clone(store.metrics())), Failures::new());
@@ -37,9 +39,9 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
     http::router(Arc::new(Service { store, logins, hashes, failures, denials, timeouts, cause_header }))
 }
 
-/// `/livez`, `/readyz` and `/metrics`, without a socket.
-pub fn admin_router(store: Arc<Store>) -> Router {
-    admin::router(store)
+/// `/livez`, `/readyz` and `/metrics`, and `/explain` where the options have it, without a socket.
+pub fn admin_router(store: Arc<Store>, options: &Options) -> Router {
+    admin::router(store, options.explain)
 }
 
 /// Answers brokers on `http` and probes on `admin` until `shutdown` resolves; then finishes what is being answered.
@@ -53,8 +55,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown);
+    let admin_router = admin_router(store, &options);
     let probes = async {
-        let _: std::io::Result<()> = axum::serve(admin, admin_router(store)).await;
+        let _: std::io::Result<()> = axum::serve(admin, admin_router).await;
         // It never ends by itself; if it did, brokers would be answered all the same.
         std::future::pending::<()>().await;
     };

@@ -22,6 +22,7 @@
 
 pub mod certificates;
 pub mod control_plane;
+pub mod corpus;
 pub mod first_light;
 pub mod http;
 pub mod https;

@@ -2,5 +2,7 @@
 //! uses. A request that a model allows has to be one that SEMANTICS.md allows.
 
 pub mod emqx;
+pub mod emqx_inline;
 pub mod erlang;
 pub mod mosquitto;
+pub mod rmqtt;

@@ -87,7 +87,7 @@ fn server(folder: &Path, mqtt: SocketAddr) -> Command {
     let pasted = PASTED.replace("/mosquitto/acl", &folder.display().to_string());
     // Started as root it would become the user `mosquitto`, who cannot read the folder.
     let settings = format!(
-        "listener {} {}\nuser root\nlog_dest stderr\nlog_type all\npersistence false\n{pasted}",
+        "listener {} {}\nuser root\nlog_dest stderr\nlog_type all\npersistence false\nset_tcp_nodelay true\n{pasted}",
         mqtt.port(),
         mqtt.ip()
     );

@@ -77,6 +77,8 @@ impl Client {
         options.set_credentials(username, password).set_max_packet_size(LARGEST_PACKET, LARGEST_PACKET);
         change(&mut options);
         let (requests, mut events) = AsyncClient::new(options, 100);
+        // One small packet at a time, and its answer: neither side should wait for more.
+        events.network_options.set_tcp_nodelay(true);
         let answer = timeout(LIMIT, connack(&mut events)).await;
         answer.unwrap_or_else(|_| panic!("no CONNACK from {broker} for `{client_id}` within {LIMIT:?}"))?;
         let (sender, packets) = unbounded_channel();

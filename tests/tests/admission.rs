@@ -70,6 +70,7 @@ fn findings(object: &Value) -> Vec<String> {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
     };
     let bundle = Bundle { tenant, policies: vec![policy], devices: Vec::new() };
     let analysis = analyse(&TenantIndex::new(bundle, 0).unwrap(), &Config::default().brokers[0], []);

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
-    AccessKey, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError, FORMAT_VERSION, KeyUse,
-    LoginName, Revocations, Space, Tenant, decode, decode_index, encode,
+    AccessKey, AclDelivery, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError,
+    FORMAT_VERSION, KeyUse, LoginName, Revocations, Space, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -28,6 +28,13 @@ fn map(entries: &[(&str, &str)]) -> Map {
 
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
+    let mut bundle = bundle_of_version_2();
+    bundle.tenant.acl_delivery = AclDelivery::Inline;
+    bundle
+}
+
+/// What version 2 knew.
+fn bundle_of_version_2() -> Bundle {
     let mut bundle = bundle_of_version_1();
     bundle.tenant.scram = Some(ScramSettings { algorithm: ScramAlgorithm::Sha512, iterations: 10_000 });
     bundle.tenant.token_max_ttl = Some(86_400);
@@ -118,6 +125,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 
@@ -230,10 +238,15 @@ fn the_bytes_of_version_1_decode_to_what_was_encoded() {
 
 #[test]
 fn the_bytes_of_version_2_decode_to_what_was_encoded() {
+    assert_eq!(decoded(2), in_order(bundle_of_version_2()));
+}
+
+#[test]
+fn the_bytes_of_version_3_decode_to_what_was_encoded() {
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         write_fixtures(&encode(&bundle()).unwrap());
     }
-    assert_eq!(decoded(2), in_order(bundle()));
+    assert_eq!(decoded(3), in_order(bundle()));
 }
 
 fn write_fixtures(encoded: &Encoded) {
@@ -321,8 +334,8 @@ fn other_versions_other_files_and_other_fields_are_refused() {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let payload = &bytes[at..];
     let refusal = |bytes: &[u8]| decode_index(bytes).unwrap_err();
-    assert!(decode_index(&enveloped("mqtt-access-index 2", payload)).is_ok());
-    for version in [0, 3] {
+    assert!(decode_index(&enveloped("mqtt-access-index 3", payload)).is_ok());
+    for version in [0, 4] {
         let refusal = refusal(&enveloped(&format!("mqtt-access-index {version}"), payload));
         assert!(matches!(refusal, BundleError::Index(EnvelopeError::Version(unknown)) if unknown == version));
     }

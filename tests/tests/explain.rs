@@ -93,7 +93,7 @@ async fn whoever_cannot_log_in_is_refused_whatever_the_rules_say() {
     assert_eq!((&client["verdict"], &client["notAdmitted"]), (&"Deny".into(), &"Disabled".into()));
     assert_eq!(client["cause"], "Disabled");
     // Another client ID than its credential's.
-    let answer = json(&["--client", "GID_acme@@@dev2", "--username", "sensor1", "publish", "acme/x"]).await;
+    let answer = json(&["--client", "GID_acme@@@dev2", "--username", "GID_acme@@@sensor1", "publish", "acme/x"]).await;
     assert_eq!(answer["clients"][0]["cause"], "ClientIdMismatch");
     let answer = json(&["--client", DEV1, "--access-key", "backend", "subscribe", "acme/#"]).await;
     assert_eq!(answer["clients"][0]["cause"], "ClientIdTaken");

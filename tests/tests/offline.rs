@@ -267,3 +267,28 @@ async fn tenants_that_claim_the_same_are_a_finding_that_names_the_witness() {
     assert_eq!(status.code(), Some(3));
     assert!(told.contains("MqttTenant globex/globex: MqttTenant acme/acme holds the topic `acme/dev1`"), "{told}");
 }
+
+#[tokio::test]
+async fn a_test_of_a_policy_that_fails_is_a_finding_and_changes_nothing() {
+    let desk = Desk::new();
+    desk.standalone().await.program.terminate(SOON).await;
+    let state = desk.text("state");
+    let with_state = ["--state-dir", state.as_str()];
+    assert_eq!(desk.compile(&with_state).await.0.code(), Some(0));
+    let before = fs::read(desk.path("out/default/acme.acme/index")).unwrap();
+    desk.edit(
+        "acme.yaml",
+        "      subscribe: acme/fleet/#\n      expect: Deny",
+        "      subscribe: acme/fleet/#\n      expect: Allow",
+    );
+    let (status, summary, told) = desk.compile(&with_state).await;
+    assert_eq!(status.code(), Some(3), "{told}");
+    let expected = "tenant acme/acme: AclPolicy fleet: tests[1] (the wildcard would receive what is secret): expected Allow, \
+                    got Deny by acme/fleet rules[1], mode DeviceCredential";
+    assert_eq!(told.trim_end(), expected);
+    assert!(summary.contains("0 written, 1 findings"), "{summary}");
+    assert_eq!(fs::read(desk.path("out/default/acme.acme/index")).unwrap(), before);
+    // The rule that decided goes: the test passes, and the other one still does.
+    desk.edit("acme.yaml", "topics: [\"acme/fleet/secret/#\"]", "topics: [\"acme/elsewhere/#\"]");
+    assert_eq!(desk.compile(&with_state).await.0.code(), Some(0));
+}

@@ -32,7 +32,9 @@ metadata: {name: mqtt-access-edge-bundles}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {namespace: mqtt-access-edge-bundles, name: mqtt-access-operator}
-rules: [{apiGroups: [''], resources: [secrets], verbs: [delete]}]
+rules:
+- {apiGroups: [''], resources: [secrets], verbs: [delete]}
+- {apiGroups: [''], resources: [configmaps], verbs: [list, watch, create, update, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding

@@ -5,6 +5,7 @@
 mod operator_objects {
     pub(crate) mod claims;
     pub(crate) mod repair;
+    pub(crate) mod tested;
     pub(crate) mod told;
 }
 
@@ -12,13 +13,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mqtt_access_crds::{
-    ConditionReason, DeviceReady, PolicyAccepted, PolicyCompiled, TenantIsolated, TenantPublished, TenantReady,
+    ConditionReason, DeviceReady, PolicyAccepted, PolicyCompiled, PolicyTestsPassed, TenantIsolated, TenantPublished,
+    TenantReady,
 };
 use mqtt_access_tests::http::get;
 use mqtt_access_tests::operator_fixture::{Cluster, DEVICES, POLICIES, SOON, TENANTS};
 use mqtt_access_tests::ports::free_address;
 use mqtt_access_tests::wait;
-use operator_objects::{claims, repair, told};
+use operator_objects::{claims, repair, tested, told};
 use serde_json::Value;
 
 /// One control plane and one operator for all that follows: their start is the slow part.
@@ -35,6 +37,8 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         told::what_looks_wrong_is_told_and_in_force(&cluster),
         told::a_tenant_of_an_unknown_broker_is_not_served(&cluster),
         told::a_credential_expires_by_itself(&cluster),
+        tested::tests_of_policies_report_and_change_nothing(&cluster),
+        tested::explain_reads_lists_and_no_secrets(&cluster),
         claims::an_instance_id_has_one_owner(&cluster),
         claims::an_incumbent_keeps_its_prefix_and_an_older_tenant_waits_for_it(&cluster),
         claims::topics_are_shared_by_mutual_consent(&cluster),
@@ -98,7 +102,11 @@ fn is_known(plural: &str, condition: &Value) -> bool {
                 || is_one_of::<TenantPublished>(condition)
         }
         DEVICES => is_one_of::<DeviceReady>(condition),
-        _ => is_one_of::<PolicyAccepted>(condition) || is_one_of::<PolicyCompiled>(condition),
+        _ => {
+            is_one_of::<PolicyAccepted>(condition)
+                || is_one_of::<PolicyCompiled>(condition)
+                || is_one_of::<PolicyTestsPassed>(condition)
+        }
     }
 }
 

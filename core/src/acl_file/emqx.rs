@@ -54,7 +54,7 @@ struct Draft<'i> {
     narrowed: BTreeSet<Narrowed>,
 }
 
-/// The rules of one tenant.
+/// The rules of one tenant. Of one whose claims another tenant holds there must be none in a broker's file.
 #[must_use]
 pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
     let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
@@ -66,7 +66,7 @@ pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
         let (denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
         let denies = denies::write(&mut draft, &denies);
         allows::write(&mut draft, &allows, &denies);
-        draft.tell_tokens(&allows);
+        draft.tell_of_clients(&allows, now);
     }
     Section { tenant, text: draft.rules.finish(), narrowed: draft.narrowed.into_iter().collect() }
 }
@@ -111,14 +111,21 @@ impl Draft<'_> {
         }
     }
 
-    /// Told once, by the first rule that could be a token client's: it is the same for all.
-    fn tell_tokens(&mut self, allows: &[Written<'_>]) {
+    /// Who may do nothing although rules allow it something: told once, at the first rule, since it is the same for all.
+    fn tell_of_clients(&mut self, allows: &[Written<'_>], now: UnixSeconds) {
         let tenant = self.index.tenant();
-        let accepted = tenant.modes.contains(&Mode::Token) && tenant.access_keys.iter().any(|key| !key.disabled);
-        let for_tokens = |it: &&Written<'_>| it.policy.subjects.iter().any(|subject| subject.device_selector.is_none());
-        if let Some(first) = allows.iter().find(for_tokens).filter(|_| accepted) {
+        let with_tokens = tenant.modes.contains(&Mode::Token) && tenant.access_keys.iter().any(|key| !key.disabled);
+        let for_keys = |it: &&Written<'_>| it.policy.subjects.iter().any(|subject| subject.device_selector.is_none());
+        if let Some(first) = allows.iter().find(for_keys).filter(|_| with_tokens) {
             let message = "clients with tokens may do nothing, here and by any other rule: what their tokens grant cannot be \
                            said in a file; let EMQX ask over HTTP, or take `Token` out of the tenant's modes";
+            self.narrowed.insert(first.narrowed(message.to_owned()));
+        }
+        let by_scram = admission::refused_prefixes(&self.clients, now).any(|persona| persona.mode() == Mode::Scram);
+        if let Some(first) = allows.first().filter(|_| by_scram) {
+            let message = "SCRAM clients whose client ID begins with the `clientIdPrefix` of a credential that is disabled or \
+                           expired may do nothing, here and by any other rule: EMQX cannot tell whose they are; delete that \
+                           credential, or give the others another prefix";
             self.narrowed.insert(first.narrowed(message.to_owned()));
         }
     }

@@ -11,6 +11,11 @@
 //!
 //! The settings that go with it: `allow_anonymous false`, and `use_username_as_clientid true`, without which a client could
 //! take over the session of another by its client ID.
+//!
+//! Two things to know of Mosquitto 2.0. At a reload (SIGHUP) an `acl_file` that is gone, that its user may not read, or in which
+//! it does not understand a line leaves it without any check: everything is allowed to whoever knows a password. So a file is
+//! replaced in one step and never removed, and every line here is one that it takes. And it looks for the user of each line in
+//! a list, so that reading the file takes time with the square of the clients: some thousands are the limit.
 
 mod format;
 mod loss;
@@ -18,16 +23,17 @@ mod passwords;
 mod rights;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Narrowed, Section};
 use crate::bundle::UnixSeconds;
-use crate::client::Mode;
-use crate::index::{Persona, TenantIndex};
+use crate::index::TenantIndex;
 use crate::secret::Secret;
 use loss::Loss;
 use rights::Rights;
+use users::{Entry, User, users};
 
 /// The rules of one tenant.
 ///
@@ -37,14 +43,21 @@ pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
     let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
     let mut text = String::new();
     let mut losses: BTreeMap<(String, u32), BTreeSet<Loss>> = BTreeMap::new();
-    for user in users(index, now) {
-        let rules = index.rules().of_client(&user.persona.principal());
+    for User { persona, device, entry } in users(index, now) {
+        text += &format::comment(&format!("{tenant}: DeviceCredential {device}"));
+        let name = match entry {
+            Ok(Entry { name, password: _ }) => name,
+            Err(why) => {
+                text += &format::comment(why.message());
+                continue;
+            }
+        };
+        let rules = index.rules().of_client(&persona.principal());
         let rights = Rights::of(&rules);
         for (rule, loss) in &rights.losses {
             losses.entry((rule.policy.to_owned(), rule.index)).or_default().insert(*loss);
         }
-        text += &format::comment(&format!("{tenant}: DeviceCredential {}", user.device));
-        text.extend(["user ", &user.name, "\n"]);
+        text.extend(["user ", &name, "\n"]);
         text += &rights.text();
     }
     let narrowed = losses.into_iter().map(|((policy, rule), losses)| {
@@ -63,7 +76,12 @@ pub fn file<'s>(sections: impl IntoIterator<Item = &'s Section>) -> String {
 /// The lines of one tenant for the `password_file`, each ended by a line feed: `username:$7$iterations$salt$hash`.
 #[must_use]
 pub fn passwords(index: &TenantIndex, now: UnixSeconds) -> Secret {
-    let lines = users(index, now).map(|user| format!("{}:{}\n", user.name, user.password));
+    let ticket_key = &index.tenant().ticket_key;
+    let entries = users(index, now).filter_map(|user| user.entry.ok());
+    let lines = entries.flat_map(|Entry { name, password }| {
+        let password = password.written(ticket_key, &name);
+        [name, ":".to_owned(), password, "\n".to_owned()]
+    });
     Secret::new(lines.collect::<String>().into_bytes())
 }
 
@@ -73,39 +91,4 @@ pub fn passwords(index: &TenantIndex, now: UnixSeconds) -> Secret {
 #[must_use]
 pub fn hash(ticket_key: &Secret, username: &str, password: &[u8]) -> Secret {
     passwords::hash(ticket_key, username, password)
-}
-
-/// A client that Mosquitto lets in.
-struct User<'i> {
-    persona: Persona<'i>,
-    device: &'i str,
-    name: String,
-    password: String,
-}
-
-/// The clients that may log in now with a password that is fixed, by a username that is theirs on the whole broker.
-fn users(index: &TenantIndex, now: UnixSeconds) -> impl Iterator<Item = User<'_>> {
-    let mut known = BTreeSet::new();
-    index.devices().filter_map(move |persona| {
-        let name = persona.username()?.to_owned();
-        // A username counts for the first of the tenant's credentials that has it, whether or not that one may log in.
-        let is_its_own = known.insert(name.clone());
-        if !is_its_own || !format::is_username(&name) || !is_tenants_own(&persona, &name) {
-            return None;
-        }
-        persona.admitted(now).ok()?;
-        let password = passwords::entry(&persona, &name)?;
-        let device = persona.device()?.name.as_str();
-        Some(User { persona, device, name, password })
-    })
-}
-
-/// Whether no other tenant of the broker can have the username. Mosquitto knows one name space of them, and blocks of one
-/// name add up. Instance IDs have one owner each, and so have client-ID prefixes: a login name has to begin with one, unless
-/// the tenant has the broker to itself.
-fn is_tenants_own(persona: &Persona<'_>, username: &str) -> bool {
-    let prefixes = &persona.tenant().tenant().claims.client_id_prefixes;
-    persona.mode() != Mode::Password
-        || prefixes.is_empty()
-        || prefixes.iter().any(|prefix| username.starts_with(prefix.as_str()))
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::envelope::{self, Digest, EnvelopeError, Kind};
 use super::pack::pack;
-use super::{Bundle, ClientIds, Device, FORMAT_VERSION, Tenant};
+use super::{AclDelivery, Bundle, ClientIds, Device, FORMAT_VERSION, Tenant};
 use crate::policy::{Policy, Topics};
 
 /// A bundle as files: one index, and shards named by their digests.
@@ -73,6 +73,8 @@ enum Record {
     Policy(Policy),
 }
 
+/// The first version that tells how a broker learns its rules.
+const DELIVERS_RULES: u32 = 3;
 /// Rules of a policy are spread over records of about this size.
 const POLICY_PART_BYTES: usize = 64 * 1024;
 
@@ -116,13 +118,16 @@ impl Encoded {
 
 /// Reads an index file.
 pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, BundleError> {
-    let (_version, payload) = envelope::unwrap(Kind::Index, bytes).map_err(BundleError::Index)?;
+    let (version, payload) = envelope::unwrap(Kind::Index, bytes).map_err(BundleError::Index)?;
     let payload: IndexPayload<'_> = serde_json::from_slice(payload).map_err(|_| BundleError::Payload("the index"))?;
     let IndexPayload { revision, digest, content } = payload;
     if digest != Digest::of(json(&content, "the index")?.as_bytes()) {
         return Err(BundleError::Index(EnvelopeError::Digest));
     }
     let Content { tenant, shards } = content.into_owned();
+    if version < DELIVERS_RULES && tenant.acl_delivery != AclDelivery::default() {
+        return Err(BundleError::Payload("the index"));
+    }
     Ok(IndexFile { revision, digest, tenant, shards })
 }
 

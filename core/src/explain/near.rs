@@ -5,7 +5,7 @@ use crate::client::{Client, TICKET_ATTRIBUTE};
 use crate::policy::Effect;
 use crate::template::render::{Position, is_dotted, unusable};
 use crate::template::{ClientTopic, Part, TemplateLevel, Topic, Variable, widest};
-use crate::topic::{Filter, covers, covers_with_dollars, meet, overlaps, overlaps_with_dollars};
+use crate::topic::{Filter, covers, covers_with_dollars, intersection, overlaps, overlaps_with_dollars};
 use crate::verdict::{Notation, Request, Target};
 
 /// The longest piece of a request, or filter made from one, that is repeated.
@@ -73,7 +73,7 @@ fn for_client(text: &str, levels: &[TemplateLevel], own: &str, effect: Effect, r
     let (filter, asked) = (Filter::parse(own).ok()?, asked(request));
     let subscribes = matches!(request.target, Target::Subscribe(_));
     if effect == Effect::Allow && subscribes && overlaps(filter, asked) {
-        let narrow_to = meet(filter, asked).filter(|narrow| narrow.len() <= MAX_SHOWN);
+        let narrow_to = intersection(filter, asked).filter(|narrow| narrow.len() <= MAX_SHOWN);
         return Some(Why::AsksForMore { granted: own.to_owned(), narrow_to });
     }
     let reaches = if subscribes { overlaps_with_dollars } else { covers_with_dollars };

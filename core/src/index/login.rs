@@ -14,6 +14,7 @@ use crate::bundle::UnixSeconds;
 use crate::client::{Map, Mode, TICKET_ATTRIBUTE};
 use crate::credential::{self, ModeUsername};
 use crate::index::key::Key;
+use crate::rules::InlineAcl;
 use crate::ticket::{Ticket, generation};
 use crate::token::Token;
 use crate::verdict::Reason;
@@ -66,6 +67,7 @@ pub struct Login {
     attributes: Map,
     expires_at: Option<UnixSeconds>,
     proves_client_id: bool,
+    acl: Option<InlineAcl>,
 }
 
 impl std::fmt::Debug for Login {
@@ -98,6 +100,12 @@ impl Login {
     #[must_use]
     pub fn expires_at(&self) -> Option<UnixSeconds> {
         self.expires_at
+    }
+
+    /// The client's rules for the broker, where its tenant delivers them with the login and they are not too many.
+    #[must_use]
+    pub fn acl(&self) -> Option<&InlineAcl> {
+        self.acl.as_ref()
     }
 }
 
@@ -170,7 +178,8 @@ impl Proven<'_, '_> {
         let client = tenant.client(key, &ticket, None);
         let (mut attributes, proves_client_id) = (client.attributes(), client.client_id_proven);
         attributes.insert(TICKET_ATTRIBUTE.to_owned(), sealed.clone());
-        Ok(Login { ticket: sealed, attributes, expires_at, proves_client_id })
+        let acl = tenant.inline_acl(&ticket, key);
+        Ok(Login { ticket: sealed, attributes, expires_at, proves_client_id, acl })
     }
 }
 

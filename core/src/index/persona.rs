@@ -2,6 +2,7 @@
 
 use super::TenantIndex;
 use super::key::{Key, proves_client_id};
+use super::tenant::Entry;
 use crate::bundle::{Device, UnixSeconds};
 use crate::client::{Client, Mode};
 use crate::credential::ModeUsername;
@@ -19,9 +20,12 @@ pub struct Persona<'i> {
 }
 
 impl TenantIndex {
-    /// Every device, once for each mode in which it can log in; [`Persona::admitted`] tells whether it may now.
+    /// Every device, once for each mode in which it can log in; [`Persona::admitted`] tells whether it may now. In the order
+    /// of their names: a bundle's own order is another one after it was encoded.
     pub fn devices(&self) -> impl Iterator<Item = Persona<'_>> {
-        self.devices.iter().flat_map(move |entry| {
+        let mut entries: Vec<&Entry> = self.devices.iter().collect();
+        entries.sort_by_key(|entry| entry.device.name.as_str());
+        entries.into_iter().flat_map(move |entry| {
             let client_id = entry.device.client_id.one().unwrap_or_default();
             let modes = modes(&entry.device).into_iter();
             modes.map(move |mode| self.persona(Key::Device(&entry.device, &entry.audiences), mode, client_id))

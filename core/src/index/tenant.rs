@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::Session;
 use super::key::{Key, may_connect, proves_client_id, usual_mode};
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Bundle, ClientIds, Device, Tenant, UnixSeconds};
+use crate::bundle::{AccessKey, AclDelivery, Bundle, ClientIds, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Grant, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{Rules, known_principal};
+use crate::rules::{InlineAcl, Principal, Rules, known_principal};
 use crate::template::TemplateError;
 use crate::ticket::{Ticket, Unverified, generation};
 use crate::token::{MAX_LIFETIME, Token};
@@ -162,14 +162,28 @@ impl TenantIndex {
         if self.with_slow_hash.is_empty() {
             return None;
         }
-        let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
-        let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let place = number.checked_rem(u64::try_from(self.with_slow_hash.len()).ok()?)?;
-        let entry = self.devices.get(*self.with_slow_hash.get(usize::try_from(place).ok()?)?)?;
+        let place = self.stand_in(login_name, self.with_slow_hash.len())?;
+        let entry = self.devices.get(*self.with_slow_hash.get(place)?)?;
         match entry.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
             Verifier::Fast(_) | Verifier::Filed { .. } => None,
         }
+    }
+
+    /// Makes the list of some device, so that a name that does not exist is refused no sooner than others are accepted.
+    pub(super) fn unused_acl(&self, login_name: &str) -> Option<InlineAcl> {
+        if self.tenant.acl_delivery != AclDelivery::Inline {
+            return None;
+        }
+        let Entry { device, audiences } = self.devices.get(self.stand_in(login_name, self.devices.len())?)?;
+        self.rules.inline(&known_principal(self.usual_client(device), audiences))
+    }
+
+    /// One of so many, always the same for a login name.
+    fn stand_in(&self, login_name: &str, of: usize) -> Option<usize> {
+        let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
+        let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        usize::try_from(number.checked_rem(u64::try_from(of).ok()?)?).ok()
     }
 
     pub(super) fn key(&self, mode: Mode, key_id: &str) -> Option<Key<'_>> {
@@ -317,15 +331,25 @@ impl TenantIndex {
     }
 
     fn decide(&self, ticket: &Ticket, key: Key<'_>, request: &Request<'_>) -> Verdict<'_> {
+        self.as_principal(ticket, key, |principal| self.rules.decide(principal, request))
+    }
+
+    /// The rules of a client that logs in, where its broker is to evaluate them itself.
+    pub(super) fn inline_acl(&self, ticket: &Ticket, key: Key<'_>) -> Option<InlineAcl> {
+        let delivered = self.tenant.acl_delivery == AclDelivery::Inline;
+        delivered.then(|| self.as_principal(ticket, key, |principal| self.rules.inline(principal))).flatten()
+    }
+
+    fn as_principal<T>(&self, ticket: &Ticket, key: Key<'_>, judge: impl FnOnce(&Principal<'_>) -> T) -> T {
         let username = verified_username(ticket);
         let grants: Vec<Grant> = ticket.tokens.iter().flat_map(Token::grants).collect();
         let grants = (ticket.mode == Mode::Token).then_some(grants.as_slice());
         let client = Client { grants, ..self.client(key, ticket, username.as_deref()) };
         match key {
             Key::Device(device, audiences) if client.client_id_proven && ticket.mode == usual_mode(device) => {
-                self.rules.decide(&known_principal(client, audiences), request)
+                judge(&known_principal(client, audiences))
             }
-            _ => self.rules.decide(&self.rules.principal(client), request),
+            _ => judge(&self.rules.principal(client)),
         }
     }
 

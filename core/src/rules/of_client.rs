@@ -75,6 +75,16 @@ impl Rules {
         found.into_iter().map(|(_, _, rule)| rule).chain(space).collect()
     }
 
+    /// How many topics the rules have that concern a client: a bound on what [`Rules::of_client`] gives.
+    pub(super) fn count_topics(&self, principal: &Principal<'_>) -> usize {
+        let audiences = [(Effect::Deny, &principal.deny), (Effect::Allow, &principal.allow)].into_iter();
+        let rules = audiences.flat_map(|(effect, selected)| {
+            let rules = selected.iter().flat_map(|audience| self.written_for(*audience));
+            rules.filter(move |written| written.effect == effect)
+        });
+        rules.map(|written| written.topics.as_ref().map_or(1, Vec::len)).sum()
+    }
+
     fn written_for(&self, audience: AudienceId) -> impl Iterator<Item = &Written> {
         let start = self.written.partition_point(|written| written.audience < audience);
         self.written.iter().skip(start).take_while(move |written| written.audience == audience)

@@ -88,29 +88,33 @@ pub fn overlap_witness(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
     Some(if name.is_empty() { "x".to_owned() } else { name.join("/") })
 }
 
-/// The widest filter that both cover, where they overlap and neither names begin with `$` below a leading wildcard.
+/// The filter that matches just the names that both match, and so covers just what both cover; `None` where they do not
+/// overlap.
 #[must_use]
-pub fn meet(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
+pub fn intersection(a: Filter<'_>, b: Filter<'_>) -> Option<String> {
     if !overlaps(a, b) {
         return None;
     }
     let (mut a, mut b) = (a.levels().peekable(), b.levels().peekable());
-    let mut text = Vec::new();
-    while let (Some(x), Some(y)) = (a.peek().copied(), b.peek().copied()) {
-        text.push(match (x, y) {
-            (Level::Literal(text), _) | (_, Level::Literal(text)) => text,
-            (Level::Plus, _) | (_, Level::Plus) => "+",
-            (Level::Hash, Level::Hash) => {
-                text.push("#");
+    let mut common = Vec::new();
+    loop {
+        let level = match (a.peek().copied(), b.peek().copied()) {
+            (Some(Level::Literal(text)), _) | (_, Some(Level::Literal(text))) => text,
+            (Some(Level::Plus), _) | (_, Some(Level::Plus)) => "+",
+            (Some(Level::Hash), Some(Level::Hash)) => {
+                common.push("#");
                 break;
             }
-        });
+            // One ends, and the other's `#` matches its parent.
+            _ => break,
+        };
+        common.push(level);
         for side in [&mut a, &mut b] {
-            // `#` stays in place: it matches whatever the other side still has.
+            // `#` stays in place: it matches whatever the other side still asks for.
             side.next_if(|level| *level != Level::Hash);
         }
     }
-    Some(text.join("/"))
+    Some(common.join("/"))
 }
 
 #[cfg(test)]
@@ -143,17 +147,22 @@ mod tests {
     }
 
     #[test]
-    fn what_two_filters_share_is_covered_by_both() {
+    fn what_two_filters_have_in_common_is_a_filter() {
         for (a, b, expected) in [
-            ("a/#", "+/b/+", Some("a/b/+")),
-            ("a/+/c", "a/#", Some("a/+/c")),
-            ("#", "#", Some("#")),
             ("a/#", "a", Some("a")),
+            ("#", "#", Some("#")),
+            ("+/b", "a/+", Some("a/b")),
+            ("a/#", "+/+/c", Some("a/+/c")),
             ("a/#", "a/+/#", Some("a/+/#")),
+            ("a/+", "a/#", Some("a/+")),
+            ("+", "+/#", Some("+")),
             ("a/b", "a/c", None),
+            ("#", "$SYS/#", None),
+            ("$SYS/#", "$SYS/+/x", Some("$SYS/+/x")),
+            ("#", "/#", Some("/+/#")),
         ] {
-            assert_eq!(meet(filter(a), filter(b)).as_deref(), expected, "{a} {b}");
-            assert_eq!(meet(filter(b), filter(a)).as_deref(), expected, "{b} {a}");
+            assert_eq!(intersection(filter(a), filter(b)).as_deref(), expected, "{a} {b}");
+            assert_eq!(intersection(filter(b), filter(a)).as_deref(), expected, "{b} {a}");
         }
     }
 

@@ -32,6 +32,7 @@ fn tenant(access_keys: &[&str]) -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
     }
 }
 

@@ -72,13 +72,10 @@ pub(super) fn published(world: &World, broker: &Broker, key: &ObjectKey) -> Opti
 
 fn known(world: &World, broker: &Broker) -> Vec<Known> {
     let served = world.tenants.iter().filter_map(|stored| {
-        let tenant = stored.decoded()?;
+        let tenant = world.serves(broker, stored)?;
         let key = stored.key();
-        let served = tenant.spec.broker == broker.name
-            && tenant.metadata.deletion_timestamp.is_none()
-            && world.admits(broker, &key.namespace);
         let wanted = Some(wanted_claims(tenant, broker.allow_dollar_topics));
-        served.then(|| Known { created: created(tenant), published: published(world, broker, &key), wanted, key })
+        Some(Known { created: created(tenant), published: published(world, broker, &key), wanted, key })
     });
     let mut known: Vec<Known> = served.collect();
     let present: std::collections::HashSet<ObjectKey> = known.iter().map(|known| known.key.clone()).collect();

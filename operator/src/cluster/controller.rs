@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 
+use super::acl_files::AclFiles;
 use super::broker_claims;
 use super::cache::ObjectKey;
 use super::figures::Board;
@@ -17,7 +18,7 @@ use super::gather::{self, GatherError};
 use super::keys::{Held, Seen};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
-use super::report::{self, ReportError};
+use super::report::{self, ReportError, Tested};
 use super::retire::{self, RetireError};
 use super::token_service::Issuers;
 use super::world::{Standing, World};
@@ -31,12 +32,13 @@ const PATIENCE: u32 = 3;
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) config: Arc<Config>,
-    pub(super) queue: Queue,
+    pub(super) queue: Queue<ObjectKey>,
     world: Mutex<World>,
     complete: watch::Sender<bool>,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
     /// Tenants as the token service may speak for them.
     pub(super) issuers: Issuers,
+    pub(super) acl_files: AclFiles,
     /// What is counted of each tenant.
     pub(super) figures: Board,
     /// Held while claims are granted and published, so that two tenants of a broker cannot be granted the same.
@@ -54,6 +56,7 @@ pub(super) struct Memory {
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
     pub(super) counted: Option<tokio::time::Instant>,
+    pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
     failures: u32,
 }
@@ -83,6 +86,7 @@ impl Context {
             memory: Mutex::default(),
             figures: Board::new(&config),
             issuers: Issuers::new(config.token_service.is_some()),
+            acl_files: AclFiles::new(&config),
             config,
             claims,
         }
@@ -147,7 +151,7 @@ pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
 }
 
 /// Half a second, doubled with every failure, up to five minutes.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     Duration::from_millis(250).saturating_mul(2u32.saturating_pow(failures.min(16))).min(Duration::from_mins(5))
 }
 
@@ -159,6 +163,7 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
     if let Standing::Undecodable = standing {
         // It cannot be read where it belongs: what is published stays, suspended.
         publish::suspend(context, key).await?;
+        context.acl_files.except(key, None);
         report::undecodable(context, key).await?;
         return Ok(None);
     }
@@ -168,6 +173,7 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
     };
     context.figures.forget_unless(key, broker);
     retire::except(context, key, broker).await?;
+    context.acl_files.except(key, broker);
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -194,6 +200,7 @@ async fn serve(
             // Whatever is wrong, a suspension takes effect.
             if tenant.spec.suspended {
                 context.issuers.forget(key);
+                context.acl_files.nothing(&broker.name, key);
                 publish::suspend(context, key).await?;
             }
             // Another replica published the same a moment before: nobody needs to be told, unless it goes on.
@@ -223,6 +230,7 @@ async fn publish_tenant(
     let Some(gathered) = gathered else {
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
+        context.acl_files.nothing(&broker.name, key);
         context.figures.forget_unless(key, None);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
@@ -231,7 +239,7 @@ async fn publish_tenant(
     let compiled = block_in_place(|| compile::compile(&gathered, now));
     let mut reports = compiled.reports;
     let before = context.world(|world| broker_claims::published(world, broker, key));
-    let published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
+    let mut published = publish::publish(context, key, broker, &compiled.bundle, standing).await?;
     drop(lock);
     if before.is_some_and(|before| before != compiled.bundle.tenant.claims) {
         // Something may have become free, or be shared now: whoever was refused it is asked again.
@@ -239,8 +247,12 @@ async fn publish_tenant(
     }
     if let Some((revision, _)) = published.bundle {
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
+        published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision);
     }
-    block_in_place(|| report::analyse(context, key, broker, &compiled.bundle, &mut reports));
+    block_in_place(|| {
+        report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);
+        report::analyse(context, key, broker, &compiled.bundle, &mut reports);
+    });
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
     Ok((published, unfinished, reports))
 }

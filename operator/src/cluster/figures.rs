@@ -243,6 +243,7 @@ mod tests {
             scram: None,
             token_max_ttl: None,
             token_revocations: mqtt_access_core::bundle::Revocations::default(),
+            acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
         };
         let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };
         let broker = Config::default().brokers.remove(0);

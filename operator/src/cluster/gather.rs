@@ -57,6 +57,7 @@ pub(super) async fn gather<'a>(
         claims,
         ticket_key,
         scram: broker.scram.into(),
+        acl_delivery: broker.acl_delivery,
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,

@@ -45,13 +45,15 @@ pub(super) enum PublishError {
 /// Proof that a bundle was published, or that there is none to publish.
 pub(super) struct Published {
     pub(super) bundle: Option<(u64, Digest)>,
+    /// What people should know who read its ACL files in the cluster.
+    pub(super) acl_problem: Option<String>,
     pub(super) standing: Isolation,
 }
 
 impl Published {
     /// The tenant owns nothing, so nothing is published for it.
     pub(super) fn refused(standing: Isolation) -> Self {
-        Self { bundle: None, standing }
+        Self { bundle: None, acl_problem: None, standing }
     }
 }
 
@@ -101,7 +103,7 @@ pub(super) async fn publish(
         known => (publisher.replace(&encoded, known, before.as_deref()).await?, true),
     };
     publisher.collect(&encoded, replaced).await;
-    Ok(Published { bundle: Some((revision, encoded.digest)), standing })
+    Ok(Published { bundle: Some((revision, encoded.digest)), acl_problem: None, standing })
 }
 
 struct Publisher<'a> {

@@ -1,40 +1,46 @@
-//! Which tenants have to be reconciled, and when. One name is worked on by one worker at a time; events that come in
+//! Which tenants, or which brokers' files, have to be looked at, and when. One name is worked on by one worker at a time; events that come in
 //! quick succession are one reconcile.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::cache::ObjectKey;
-
 /// How long events of one tenant are gathered: counted from the first, so that a steady stream cannot hold it up.
 pub(super) const COALESCE: Duration = Duration::from_millis(100);
 
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(super) struct Queue<K> {
+    state: Mutex<State<K>>,
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    order: BTreeSet<(Instant, ObjectKey)>,
-    due: HashMap<ObjectKey, Instant>,
-    running: HashSet<ObjectKey>,
+#[derive(Debug)]
+struct State<K> {
+    order: BTreeSet<(Instant, K)>,
+    due: HashMap<K, Instant>,
+    running: HashSet<K>,
 }
 
-impl Queue {
-    /// Asks for a reconcile after a delay; an earlier request stands.
-    pub(super) fn push(&self, key: ObjectKey, delay: Duration) {
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        let state = State { order: BTreeSet::new(), due: HashMap::new(), running: HashSet::new() };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+}
+
+impl<K: Clone + Hash + Ord> Queue<K> {
+    /// Asks for a look after a delay; an earlier request stands.
+    pub(super) fn push(&self, key: K, delay: Duration) {
         self.with(|state| state.push(key, Instant::now() + delay));
         self.changed.notify_waiters();
     }
 
     /// The next name that is due and that nobody works on. Waits for it.
-    pub(super) async fn next(&self) -> ObjectKey {
+    pub(super) async fn next(&self) -> K {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -49,18 +55,18 @@ impl Queue {
     }
 
     /// Says that the work on a name has ended.
-    pub(super) fn done(&self, key: &ObjectKey) {
+    pub(super) fn done(&self, key: &K) {
         self.with(|state| state.running.remove(key));
         self.changed.notify_waiters();
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut State<K>) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl State {
-    fn push(&mut self, key: ObjectKey, at: Instant) {
+impl<K: Clone + Hash + Ord> State<K> {
+    fn push(&mut self, key: K, at: Instant) {
         if let Some(known) = self.due.get(&key) {
             if *known <= at {
                 return;
@@ -72,7 +78,7 @@ impl State {
     }
 
     /// The next name, or when to look again.
-    fn take(&mut self, now: Instant) -> Result<ObjectKey, Option<Instant>> {
+    fn take(&mut self, now: Instant) -> Result<K, Option<Instant>> {
         let free = self.order.iter().find(|(_, key)| !self.running.contains(key));
         match free.cloned() {
             Some((at, key)) if at <= now => {
@@ -88,6 +94,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cache::ObjectKey;
     use super::*;
 
     fn key(name: &str) -> ObjectKey {

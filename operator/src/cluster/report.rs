@@ -1,7 +1,9 @@
 //! `report` (client): conditions of a tenant, its devices and its policies, on success and on failure. Only what differs
 //! is written, so that a second reconcile writes nothing.
 
+mod events;
 mod objects;
+mod tests_passed;
 mod write;
 
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use super::publish::Published;
 use crate::analysis::{self, Analysis};
 use crate::compile::{KeyReport, Reports};
 use crate::config::Broker;
+pub(super) use tests_passed::{Tested, test};
 use write::{condition, write_status};
 
 /// How often the policies of a tenant are analysed anew, and the devices that they select counted.
@@ -100,13 +103,13 @@ pub(super) async fn served(
     published: Published,
     reports: Reports,
 ) -> Result<bool, ReportError> {
-    let Published { bundle, standing } = published;
+    let Published { bundle, acl_problem, standing } = published;
     let (total, active) =
         (reports.devices.len(), reports.devices.values().filter(|report| is_active(report.reason)).count());
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let desired = MqttTenantStatus {
         observed_generation: tenant.metadata.generation,
-        conditions: served_conditions(tenant, &standing, &reports),
+        conditions: served_conditions(tenant, &standing, &reports, acl_problem.as_deref()),
         access_keys: reports.access_keys.iter().map(|report| key_status(tenant, report)).collect(),
         devices: Some(DeviceCounts { total: count(total), active: count(active) }),
         bundle: bundle.map(|(revision, digest)| BundleStatus {
@@ -125,7 +128,12 @@ fn is_active(reason: DeviceReady) -> bool {
     matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
 }
 
-fn served_conditions(tenant: &MqttTenant, standing: &Isolation, reports: &Reports) -> Vec<Condition> {
+fn served_conditions(
+    tenant: &MqttTenant,
+    standing: &Isolation,
+    reports: &Reports,
+    acl_problem: Option<&str>,
+) -> Vec<Condition> {
     let isolated = isolated(tenant, standing);
     let problems: Vec<String> = reports.access_keys.iter().filter_map(key_problem).collect();
     let ready = if let Some(witness) = standing.witness() {
@@ -138,7 +146,10 @@ fn served_conditions(tenant: &MqttTenant, standing: &Isolation, reports: &Report
         (TenantReady::Ready, "clients can log in".to_owned())
     };
     let published = match standing.claims() {
-        Some(_) => (TenantPublished::Published, "sidecars can read the bundle of this generation".to_owned()),
+        Some(_) => {
+            let problem = acl_problem.map(|problem| format!("; {problem}")).unwrap_or_default();
+            (TenantPublished::Published, format!("sidecars can read the bundle of this generation{problem}"))
+        }
         None => (TenantPublished::PublishFailed, "the tenant owns nothing, so there is nothing to publish".to_owned()),
     };
     vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
@@ -223,7 +234,7 @@ pub(super) async fn undecodable(context: &Context, key: &ObjectKey) -> Result<()
         let message =
             format!("the object does not decode, so all its clients are refused; correct it: {}", broken.error);
         let ready = condition(stored.as_ref(), TenantReady::Invalid, message);
-        write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
+        _ = write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
     }
     objects::homeless(context, key, &Homeless::not_ready()).await
 }
@@ -271,5 +282,5 @@ async fn write_tenant(
         ("bundle", serde_json::json!(bundle)),
     ];
     let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    write_status(context, tenant, &conditions, fields).await
+    write_status(context, tenant, &conditions, fields).await.map(drop)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{Namespace, Secret as KubeSecret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret as KubeSecret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::utils::Backoff;
@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::acl_files::{self, MAP_LABEL, SECRET_LABEL};
 use super::cache::{Cache, Cached};
 use super::controller::{self, Context};
 use super::token_service::Cluster;
@@ -70,6 +71,7 @@ pub(crate) async fn run(
     let mut tasks: JoinSet<()> = watches(&context).into_iter().collect();
     (0..WORKERS).for_each(|_| _ = tasks.spawn(work(Arc::clone(&context))));
     tasks.spawn(resync(Arc::clone(&context)));
+    tasks.spawn(acl_files::keep(Arc::clone(&context)));
     tasks.spawn(figures::check(Arc::clone(&context)));
     admin.map(|listener| tasks.spawn(admin::serve(listener, Arc::clone(&context))));
     let (stop, stopped) = watch::channel(false);
@@ -119,7 +121,7 @@ async fn resync(context: Arc<Context>) {
 fn watches(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
     let client = context.client.clone();
     let secrets: Api<KubeSecret> = Api::all(client.clone());
-    let feed = |dependents| Feed { context: Arc::clone(context), dependents };
+    let feed = |dependents| Feed { context: Arc::clone(context), dependents, broker: None };
     let mut watches = vec![
         feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.tenants).boxed(),
         feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.devices).boxed(),
@@ -142,13 +144,14 @@ fn watches(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
         watches.push(feed(true).run(converted::<_, NamespaceMeta>(namespaces), |world| &mut world.namespaces).boxed());
     }
     watches.extend(context.config.brokers.iter().flat_map(|broker| broker_watches(context, broker)));
+    watches.extend(context.config.brokers.iter().flat_map(|broker| acl_watches(context, broker)));
     watches
 }
 
 fn broker_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'static, ()>> {
     let secrets: Api<KubeSecret> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
     let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
-    let feed = || Feed { context: Arc::clone(context), dependents: false };
+    let feed = || Feed { context: Arc::clone(context), dependents: false, broker: None };
     let shards: Api<PartialObjectMeta<KubeSecret>> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
     let [of_indexes, of_ticket_keys, of_revocations, of_shards] = [(); 4].map(|()| broker.name.clone());
     vec![
@@ -168,6 +171,19 @@ fn broker_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'sta
         feed()
             .run(converted::<_, Shard>(watcher(shards, of("shard"))), move |world| &mut world.broker(&of_shards).shards)
             .boxed(),
+    ]
+}
+
+fn acl_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'static, ()>> {
+    let (client, namespace) = (|| context.client.clone(), &broker.bundle_namespace);
+    let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
+    let feed = || Feed { context: Arc::clone(context), dependents: false, broker: Some(broker.name.clone()) };
+    let maps = watcher(Api::<ConfigMap>::namespaced(client(), namespace), of(MAP_LABEL));
+    let secrets = watcher(Api::<KubeSecret>::namespaced(client(), namespace), of(SECRET_LABEL));
+    let [of_maps, of_secrets] = [(); 2].map(|()| broker.name.clone());
+    vec![
+        feed().run(converted(maps), move |world| &mut world.broker(&of_maps).acl_maps).boxed(),
+        feed().run(converted(secrets), move |world| &mut world.broker(&of_secrets).acl_secrets).boxed(),
     ]
 }
 
@@ -196,6 +212,8 @@ fn converted<K, C: From<K>>(
 /// One watch: its events go to a cache, and the tenants they concern to the queue.
 struct Feed {
     context: Arc<Context>,
+    /// The broker whose ACL files the objects are.
+    broker: Option<String>,
     /// Whether what depends on the object is concerned, rather than its own tenant.
     dependents: bool,
 }
@@ -224,6 +242,7 @@ impl Feed {
             if world.is_complete() { world.concerned(groups, self.dependents) } else { BTreeSet::new() }
         });
         self.context.wake(concerned);
+        self.broker.iter().for_each(|broker| self.context.acl_files.wake(broker));
     }
 }
 

@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt as _};
 use mqtt_access_core::bundle::{IndexFile, decode_index};
 use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, Stored};
 
+use super::acl_files::AclObject;
 use super::cache::{Cache, Cached, Group, ObjectKey};
 use super::token_service::RevocationList;
 use crate::compile;
@@ -37,6 +38,10 @@ pub(super) struct BrokerCaches {
     pub(super) ticket_keys: Cache<TicketKey>,
     pub(super) revocations: Cache<RevocationList>,
     pub(super) shards: Cache<Shard>,
+    /// `ConfigMap`s with ACL files. Nothing waits for these lists but ACL files.
+    pub(super) acl_maps: Cache<AclObject>,
+    /// Secrets with the private ones among them.
+    pub(super) acl_secrets: Cache<AclObject>,
 }
 
 /// The index of a bundle, as it stands in the cluster.
@@ -147,6 +152,21 @@ impl World {
         }
         let labels = self.namespaces.get(&ObjectKey::new("", namespace)).and_then(|meta| meta.0.labels.clone());
         labels.is_some_and(|labels| broker.admits(&labels))
+    }
+
+    /// The tenants of a broker, whatever they may own there.
+    pub(super) fn served_by(&self, broker: &Broker) -> BTreeSet<ObjectKey> {
+        self.tenants.iter().filter(|stored| self.serves(broker, stored).is_some()).map(|stored| stored.key()).collect()
+    }
+
+    /// A tenant, where it is this broker's.
+    pub(super) fn serves<'t>(&self, broker: &Broker, stored: &'t Stored<MqttTenant>) -> Option<&'t MqttTenant> {
+        let served = |tenant: &&MqttTenant| {
+            tenant.spec.broker == broker.name
+                && tenant.metadata.deletion_timestamp.is_none()
+                && self.admits(broker, &stored.key().namespace)
+        };
+        stored.decoded().filter(served)
     }
 
     pub(super) fn devices_of(&self, tenant: &ObjectKey) -> Vec<Arc<Stored<DeviceCredential>>> {

@@ -25,6 +25,13 @@ pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answe
     let tenant = objects.tenants.iter().find(|tenant| shown(*tenant) == indexed.tenant);
     let mut notes = indexed.notes();
     notes.extend(tenant.into_iter().flat_map(lagging));
+    let own = objects.devices.iter().filter(|device| device.spec.client_id.as_ref() == Some(&question.client_id));
+    notes.extend(own.flat_map(|device| {
+        let status = device.status.clone().unwrap_or_default();
+        // Such as a Secret that is missing, which is not looked at here.
+        let untrue = untrue("DeviceCredential", &status.conditions);
+        behind("DeviceCredential", device, status.observed_generation).into_iter().chain(untrue)
+    }));
     notes.extend(objects.policies.iter().filter_map(|policy| {
         let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
         behind("AclPolicy", policy, observed)
@@ -77,12 +84,17 @@ fn lagging(tenant: &MqttTenant) -> Vec<String> {
     let Some(MqttTenantStatus { observed_generation, conditions, .. }) = &tenant.status else {
         return vec!["the operator has not looked at the tenant yet; nothing of it is published".to_owned()];
     };
-    let not = |condition: &&Condition| condition.status != "True";
-    let conditions = conditions.iter().filter(not);
-    let conditions = conditions.map(|Condition { type_, reason, message, .. }| {
-        format!("{type_} is not true of the tenant ({reason}), so that what is published may differ: {message}")
+    let untrue = untrue("MqttTenant", conditions);
+    behind("MqttTenant", tenant, *observed_generation).into_iter().chain(untrue).collect()
+}
+
+/// Conditions that do not hold.
+fn untrue(kind: &str, conditions: &[Condition]) -> Vec<String> {
+    let conditions = conditions.iter().filter(|condition| condition.status != "True");
+    let told = conditions.map(|Condition { type_, reason, message, .. }| {
+        format!("{type_} is not true of the {kind} ({reason}), so that what is published may differ: {message}")
     });
-    behind("MqttTenant", tenant, *observed_generation).into_iter().chain(conditions).collect()
+    told.collect()
 }
 
 fn behind(kind: &str, object: &impl kube::Resource, observed: Option<i64>) -> Option<String> {

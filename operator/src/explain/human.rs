@@ -21,10 +21,10 @@ impl Display for Shown<'_> {
             writeln!(f, "  client: {}, tenant {tenant}, broker {broker}", Identity(client))?;
             rules(f, explanation)?;
         }
-        if let Some(Published { revision, digest }) = bundle {
-            writeln!(f, "  bundle: revision {revision}, digest {digest}")?;
-        } else {
-            writeln!(f, "  bundle: compiled from the manifests here; a sidecar tells of the one that it serves")?;
+        match bundle {
+            Some(Published { revision, digest }) => writeln!(f, "  bundle: revision {revision}, digest {digest}")?,
+            None if question.paths.is_empty() => writeln!(f, "  bundle: none is published")?,
+            None => writeln!(f, "  bundle: compiled here from the manifests; a sidecar tells of the one it serves")?,
         }
         notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))
     }

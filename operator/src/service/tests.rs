@@ -10,7 +10,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, KeyUse, Revocations, Space, Tenant, UnixSeconds};
+use mqtt_access_core::bundle::{
+    AccessKey, AclDelivery, Bundle, Claims, KeyUse, Revocations, Space, Tenant, UnixSeconds,
+};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Subject, Topics};
@@ -155,6 +157,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 

@@ -4,9 +4,14 @@
 //!   means *ignore*: EMQX asks the next authenticator, or falls back to `authorization.no_match`, which allows by default
 //!   up to 5.10.
 //! - No field of a reply is ever null: `expire_at: null` or an attribute that is not a string refuses the whole login.
-//! - `client_attrs` in the login reply works since 5.7.0, `expire_at` since 5.8.0. The ticket travels in the attribute
+//! - `client_attrs` in the login reply works since 5.7.0, `expire_at` and `acl` since 5.8.0. The ticket travels in the attribute
 //!   `mqa_ticket` and comes back in the field `ticket` of each authorization request. `is_superuser` is never true: it
 //!   would skip authorization altogether.
+//! - `acl` holds the client's rules where its tenant delivers them so (`aclDelivery: Inline`) and they are not too many. EMQX
+//!   looks at it first, asks what it leaves open, and keeps it until the session ends or authenticates anew: **an edit of a
+//!   policy, a suspension, a revoked key or token reaches what the list decides when the client connects the next time**, and what
+//!   is asked at once. Whoever cannot wait has to kick the client. After `expire_at` EMQX ends the session, and the list
+//!   allows nothing more.
 //! - SCRAM users are told of on a path of their own; see [`scram`].
 //! - EMQX strips `$share/{group}/`, `$queue/`, `$exclusive/` and `$delayed/{seconds}/` before it asks.
 //! - What EMQX caches: verdicts per client, 32 entries for a minute (up to 6.1 subscriptions too; 6.2 and later only
@@ -26,6 +31,7 @@ use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Request, Target};
 use serde::Serialize;
 
+use super::acl::Acl;
 use super::{About, Attempt, Judgement, Outcome, Reply, View};
 use crate::fields::{Fields, Malformed, Value};
 use crate::peer::Peer;
@@ -40,6 +46,8 @@ struct LoginReply<'a> {
     client_attrs: &'a Map,
     #[serde(skip_serializing_if = "Option::is_none")]
     expire_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acl: Option<Acl<'a>>,
 }
 
 pub(super) fn judge<'a>(endpoint: &str, fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -57,6 +65,7 @@ pub(super) fn write(outcome: &Outcome<'_>) -> Reply {
             is_superuser: false,
             client_attrs: login.attributes(),
             expire_at: login.expires_at(),
+            acl: login.acl().map(Acl),
         })
         .unwrap_or_else(|_| DENY.to_owned()),
         Outcome::Scram(keys, result) => scram::body(keys, result.as_ref().ok()),

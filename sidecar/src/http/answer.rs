@@ -154,6 +154,7 @@ mod tests {
             ("/emqx", Some((Dialect::EmqxV5, ""))),
             ("/emqx/v5/authn/", Some((Dialect::EmqxV5, "authn/"))),
             ("/rabbitmq/topic", Some((Dialect::RabbitMq, "topic"))),
+            ("/rmqtt/auth", Some((Dialect::Rmqtt, "auth"))),
             ("/emqxx/v5/authn", None),
             ("/", None),
         ] {

@@ -1,4 +1,4 @@
-use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Tenant};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
 use mqtt_access_core::password::Verifier;
@@ -29,6 +29,7 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     let login = LoginName { name: "user".to_owned(), scram: None, password: HASH.parse().ok().map(Verifier::Slow) };
     let device = Device {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, Encoded, Revocations, Tenant, encode};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, Tenant, encode};
 
 use super::*;
 
@@ -25,6 +25,7 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     let device = |number| Device {
         name: format!("d{number}"),

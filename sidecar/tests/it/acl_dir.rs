@@ -53,6 +53,11 @@ impl Desk {
         fs::read_to_string(self.path(file)).ok()
     }
 
+    /// Whether any of the files has this text.
+    fn says(&self, text: &str) -> bool {
+        File::ALL.iter().any(|file| self.text(*file).is_some_and(|found| found.contains(text)))
+    }
+
     async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !holds(self) {
@@ -163,10 +168,14 @@ async fn a_credential_that_expires_and_a_tenant_that_goes_leave_the_files() {
     let desk = Desk::start().await;
     desk.server.load_fixture();
     desk.until_they_say(&[fixture::acme(), fixture::globex()], START).await;
+    assert!(desk.says("user DeviceCredential|DC.2|mqtt-acme\n"), "the one that will expire");
     desk.server.now.store(BRIEF, Relaxed);
     desk.until_they_say(&[fixture::acme(), fixture::globex()], BRIEF).await;
+    assert!(!desk.says("user DeviceCredential|DC.2|mqtt-acme\n"), "the one that has expired");
+    assert!(desk.says("user DeviceCredential|DC.1|mqtt-globex\n"));
     desk.server.store.remove(&globex_key());
     desk.until_they_say(&[fixture::acme()], BRIEF).await;
+    assert!(!desk.says("globex"));
 }
 
 #[tokio::test]

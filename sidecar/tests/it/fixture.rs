@@ -7,7 +7,7 @@ pub(crate) mod modes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AccessKey, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Tenant, encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Tenant, encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -80,6 +80,7 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 

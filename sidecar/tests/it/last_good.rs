@@ -43,7 +43,7 @@ async fn what_does_not_decode_leaves_the_last_good_bundle() {
     let no_shards = Files { shards: BTreeMap::new(), ..good.clone() };
     for (offer, reason) in [
         (truncated, "WrongDigest"),
-        (replaced(&good, "mqtt-access-index 2 ", "mqtt-access-index 3 "), "UnknownVersion"),
+        (replaced(&good, "mqtt-access-index 3 ", "mqtt-access-index 4 "), "UnknownVersion"),
         (replaced(&good, "\"revision\":11", "\"revision\":12"), "WrongDigest"),
         (replaced(&good, "mqtt-access-index", "mqtt-access-shard"), "Header"),
         (Files::default(), "Header"),

@@ -96,6 +96,15 @@ fn an_address_beyond_loopback_is_refused_with_advice() {
     }
 }
 
+#[test]
+fn explaining_beyond_loopback_is_refused_with_advice() {
+    let args = ["run", "--source", "dir", "--path", "/x", "--http", "127.0.0.1:0", "--explain", "--admin", "0.0.0.0:0"];
+    let output = program().args(args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("bind --admin to a loopback address") && log.contains("leave --explain out"), "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_served_and_followed() {
     let folder = tempfile::tempdir().unwrap();
@@ -154,12 +163,10 @@ async fn acl_files_stand_beside_the_answers_and_follow_them() {
     assert_eq!(running.cause().await, "ProofAccepted");
     let deadline = Instant::now() + Duration::from_secs(10);
     let text = || std::fs::read_to_string(volume.path().join("acl.conf")).unwrap_or_default();
-    while text().contains("no bundle was loaded") || !text().ends_with("{deny, all}.\n") {
-        assert!(Instant::now() < deadline, "no ACL file in time: {}", text());
+    let there = || ["mosquitto.acl", "mosquitto.passwords"].iter().all(|name| volume.path().join(name).exists());
+    while !text().contains("acme/+/vault") || !text().ends_with("{deny, all}.\n") || !there() {
+        assert!(Instant::now() < deadline, "no ACL files in time: {}", text());
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    for name in ["mosquitto.acl", "mosquitto.passwords"] {
-        assert!(volume.path().join(name).exists(), "{name}");
     }
     let log = running.terminate();
     assert!(log.contains("ACL file written") && !log.contains("$7$"), "{log}");

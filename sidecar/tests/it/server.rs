@@ -51,18 +51,30 @@ impl Server {
 
     /// Before anything was loaded.
     pub(crate) async fn empty() -> Self {
-        Self::on(None, TIMEOUTS).await
+        Self::on(None, TIMEOUTS, false).await
     }
 
     /// With a state folder, and whatever is in it.
     pub(crate) async fn with_state(state: &Path) -> Self {
-        Self::on(Some(state), Timeouts::default()).await
+        Self::on(Some(state), Timeouts::default(), false).await
     }
 
-    async fn on(state: Option<&Path>, timeouts: Timeouts) -> Self {
+    /// With both tenants of the fixture, and `/explain`.
+    pub(crate) async fn explaining() -> Self {
+        let server = Self::explaining_before_anything().await;
+        server.load_fixture();
+        server
+    }
+
+    /// With `/explain`, before anything was loaded.
+    pub(crate) async fn explaining_before_anything() -> Self {
+        Self::on(None, TIMEOUTS, true).await
+    }
+
+    async fn on(state: Option<&Path>, timeouts: Timeouts, explain: bool) -> Self {
         let now = Arc::new(AtomicI64::new(START));
         let told = Arc::clone(&now);
-        Self::with_clock(Clock::new(move || told.load(Relaxed)), now, state, timeouts).await
+        Self::listening(Clock::new(move || told.load(Relaxed)), now, state, timeouts, explain).await
     }
 
     pub(crate) async fn with_clock(
@@ -71,11 +83,21 @@ impl Server {
         state: Option<&Path>,
         timeouts: Timeouts,
     ) -> Self {
+        Self::listening(clock, now, state, timeouts, false).await
+    }
+
+    async fn listening(
+        clock: Clock,
+        now: Arc<AtomicI64>,
+        state: Option<&Path>,
+        timeouts: Timeouts,
+        explain: bool,
+    ) -> Self {
         let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, admin) = (listen().await, listen().await);
         let (http_address, admin_address) = (http.local_addr().unwrap(), admin.local_addr().unwrap());
         let store = state.map_or_else(|| Store::in_memory(clock.clone()), |state| Store::open(state, clock.clone()));
-        let options = Options { cause_header: true, state_dir: state.map(Path::to_owned), timeouts };
+        let options = Options { cause_header: true, state_dir: state.map(Path::to_owned), timeouts, explain };
         let (stop, stopped) = oneshot::channel::<()>();
         let running = Arc::clone(&store);
         let task = tokio::spawn(async move {
@@ -118,6 +140,12 @@ impl Server {
     pub(crate) async fn probe(&self, path: &str) -> Reply {
         let mut wire = Wire::open(self.admin).await;
         wire.send(&bare("GET", path)).await;
+        wire.reply().await.expect("a reply")
+    }
+
+    pub(crate) async fn admin_raw(&self, request: &[u8]) -> Reply {
+        let mut wire = Wire::open(self.admin).await;
+        wire.send(request).await;
         wire.reply().await.expect("a reply")
     }
 

@@ -15,9 +15,9 @@ pub enum Term {
     /// A binary.
     Binary(Vec<u8>),
     /// `{..}`
-    Tuple(Vec<Term>),
+    Tuple(Vec<Self>),
     /// `[..]`
-    List(Vec<Term>),
+    List(Vec<Self>),
 }
 
 const RESERVED: [&str; 27] = [

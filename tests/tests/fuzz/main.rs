@@ -10,7 +10,7 @@ mod targets;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use mqtt_access_tests::two_tenants;
+use mqtt_access_tests::{models::erlang, two_tenants};
 use targets::{ALL, Target};
 
 /// Inputs of each target, where no time is asked for.
@@ -104,4 +104,4 @@ macro_rules! tests {
     };
 }
 
-tests!(username, scram, ticket, token_password, jwt, password_hash, bundle, http);
+tests!(username, scram, ticket, token_password, jwt, password_hash, bundle, acl_conf, http);

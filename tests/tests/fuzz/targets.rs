@@ -3,6 +3,7 @@
 //! `tests/tests/fuzz/main.rs` runs them for a moment with every `cargo test`, and `fuzz/` for as long as one likes, guided by
 //! the code that is reached (`http`, the slowest to build, with the feature `sidecar`). A target's first byte mostly says how the rest is to be read.
 
+mod acl_files;
 mod bundles;
 mod hashes;
 #[cfg(feature = "sidecar")]
@@ -30,6 +31,7 @@ pub const ALL: &[Target] = &[
     Target { name: "jwt", check: tokens::jwt, seeds: tokens::jwts },
     Target { name: "password_hash", check: hashes::check, seeds: hashes::seeds },
     Target { name: "bundle", check: bundles::check, seeds: bundles::seeds },
+    Target { name: "acl_conf", check: acl_files::acl_conf, seeds: acl_files::acl_confs },
     #[cfg(feature = "sidecar")]
     Target { name: "http", check: http::check, seeds: http::seeds },
 ];

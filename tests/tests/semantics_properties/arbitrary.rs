@@ -118,6 +118,12 @@ impl Asked {
         Self { topic: topic.to_owned(), ..self.clone() }
     }
 
+    /// With a QoS and a retain flag, as brokers tell them that evaluate rules themselves.
+    pub(crate) fn told(&self) -> Self {
+        let (qos, retain) = (self.qos.or(Qos::try_from(0).ok()), self.retain.or(Some(false)));
+        Self { qos, retain, ..self.clone() }
+    }
+
     pub(crate) fn in_notation(&self, notation: Notation) -> Self {
         Self { notation, ..self.clone() }
     }

@@ -1,231 +1,34 @@
 //! The compiled `acl.conf` against the verdicts: EMQX may allow less, never more, and what it allows less has been told.
 
+#![expect(clippy::indexing_slicing, reason = "a panic is a failed test")]
+
+mod scene;
+mod short_topics;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use mqtt_access_core::acl_file::{Section, emqx};
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Space, Tenant};
-use mqtt_access_core::client::{Map, Mode};
-use mqtt_access_core::credential::{MacAlgorithm, password};
-use mqtt_access_core::index::{BrokerIndex, Credentials, Login, Session, TenantIndex};
-use mqtt_access_core::password::Verifier;
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::index::{BrokerIndex, Session};
 use mqtt_access_core::policy::{Action, Effect, Policy, Topics};
-use mqtt_access_core::scram::{Keys, ScramSettings, salt};
-use mqtt_access_core::secret::Secret;
-use mqtt_access_core::token::{Act, Claims as TokenClaims, token_key};
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::{Cause, Verdict};
 use mqtt_access_tests::models::emqx::{AclConf, Asked as ModelAsked, Client as ModelClient};
-use proptest::collection::{btree_map, vec};
-use proptest::option::weighted;
+use mqtt_access_tests::two_tenants::NOW;
+use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select, subsequence};
+use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use crate::arbitrary::{Asked, Scenario, scenario};
 use crate::cases;
+use scene::{LoggedIn, Team, bundle, index, log_in, team};
 
-const NOW: i64 = 1_800_000_000;
-const SECRET: &str = "secret";
 /// How the finding begins that is about clients with tokens only.
 const OF_TOKENS: &str = "clients with tokens may do nothing";
-const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
-
-/// A credential, as it is now; when its clients logged in it was in order.
-#[derive(Debug, Clone)]
-struct Credential {
-    prefix: bool,
-    login: Option<(bool, bool)>,
-    labels: Map,
-    attributes: Map,
-    superuser: bool,
-    refused: Refused,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Refused {
-    No,
-    Disabled,
-    Expired,
-}
-
-/// A tenant, as far as a scenario does not tell.
-#[derive(Debug, Clone)]
-struct Team {
-    credentials: Vec<Credential>,
-    modes: Vec<Mode>,
-    suspended: bool,
-    prefixes: Vec<String>,
-    disabled_key: Option<usize>,
-}
-
-/// Someone who logged in.
-struct LoggedIn {
-    client_id: String,
-    /// Of the CONNECT packet.
-    username: Option<String>,
-    mode: Mode,
-    login: Login,
-}
-
-fn map(names: Vec<&'static str>, values: Vec<&'static str>) -> impl Strategy<Value = Map> {
-    let text = |texts: Vec<&'static str>| select(texts).prop_map(str::to_owned);
-    btree_map(text(names), text(values), 0..3)
-}
-
-fn credential() -> impl Strategy<Value = Credential> {
-    let login = weighted(0.6, (any::<bool>(), any::<bool>()));
-    let labels = map(vec!["kind", "floor"], vec!["a", "b"]);
-    let values = vec!["a", "a", "b", "x", "a/b", "+", "#", "$x", "${clientid}", "a\u{85}", ""];
-    let attributes = map(vec!["site", "site", "device_id", "client_id"], values);
-    let refused = prop_oneof![8 => Just(Refused::No), 1 => Just(Refused::Disabled), 1 => Just(Refused::Expired)];
-    let flags = (prop::bool::weighted(0.25), prop::bool::weighted(0.1));
-    (flags, login, labels, attributes, refused).prop_map(|((prefix, superuser), login, labels, attributes, refused)| {
-        Credential { prefix, login, labels, attributes, superuser, refused }
-    })
-}
-
-fn team() -> impl Strategy<Value = Team> {
-    let modes = prop_oneof![3 => Just(MODES.to_vec()), 1 => subsequence(MODES.to_vec(), 1..=5)];
-    let prefixes = prop_oneof![4 => Just(Vec::new()), 1 => Just(vec!["a".to_owned(), "$".to_owned()])];
-    (vec(credential(), 0..4), modes, prop::bool::weighted(0.03), prefixes, weighted(0.2, 0..2_usize)).prop_map(
-        |(credentials, modes, suspended, prefixes, disabled_key)| Team {
-            credentials,
-            modes,
-            suspended,
-            prefixes,
-            disabled_key,
-        },
-    )
-}
-
-const DEVICE_IDS: [&str; 4] = ["a", "x", "b@@@a", "$x"];
-const KEYS: [&str; 2] = ["backend", "ops"];
-
-/// The bundle as it is now, or as it was when everybody was still let in.
-fn bundle(scenario: &Scenario, team: &Team, now: bool) -> Bundle {
-    let space = |filter: &String| Space { filter: filter.clone(), shared_with: Vec::new() };
-    let key = |(place, name): (usize, &&str)| AccessKey {
-        name: (*name).to_owned(),
-        id: format!("AK.{name}"),
-        secret: Some(Secret::from(SECRET)),
-        disabled: now && team.disabled_key == Some(place),
-        generated: false,
-        uses: [KeyUse::Connect].into(),
-    };
-    let tenant = Tenant {
-        namespace: "acme".to_owned(),
-        name: "t".to_owned(),
-        uid: String::new(),
-        created: 0,
-        claims: Claims {
-            instance_id: "a".to_owned(),
-            client_id_prefixes: if now { team.prefixes.clone() } else { Vec::new() },
-            topic_space: scenario.space.iter().map(space).collect(),
-        },
-        suspended: now && team.suspended,
-        client_attributes: scenario.client.client().tenant_attributes.clone(),
-        access_keys: KEYS.iter().enumerate().map(key).collect(),
-        modes: if now { team.modes.clone() } else { MODES.to_vec() },
-        signature_algorithms: vec![MacAlgorithm::HmacSha256],
-        superusers_allowed: true,
-        ticket_key: Secret::from("ticket key"),
-        scram: Some(ScramSettings::default()),
-        token_max_ttl: None,
-        token_revocations: mqtt_access_core::bundle::Revocations::default(),
-    };
-    let devices = team.credentials.iter().enumerate();
-    let devices = devices.map(|(place, it)| device(it, place, &tenant.ticket_key, now)).collect();
-    Bundle { tenant, policies: scenario.world().compiled(), devices }
-}
-
-fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool) -> Device {
-    let bytes = |byte| Secret::new(vec![byte; 32]);
-    let name = format!("name{place}");
-    let login = credential.login.map(|(scram, password)| LoginName {
-        scram: scram.then(|| Keys { salt: salt(ticket_key, &name), stored_key: bytes(1), server_key: bytes(2) }),
-        password: (password || !scram).then(|| Verifier::fast(ticket_key, &Secret::from(SECRET))),
-        name,
-    });
-    let prefix = || ClientIds::Prefix { prefix: "p".to_owned() };
-    Device {
-        name: format!("d{place}"),
-        uid: None,
-        client_id: if credential.prefix { prefix() } else { ClientIds::from(DEVICE_IDS[place]) },
-        key_id: format!("DC.{place}"),
-        secret: Some(Secret::from(SECRET)),
-        login,
-        labels: credential.labels.clone(),
-        client_attributes: credential.attributes.clone(),
-        disabled: now && matches!(credential.refused, Refused::Disabled),
-        superuser: credential.superuser,
-        expires_at: (now && matches!(credential.refused, Refused::Expired)).then_some(NOW - 1),
-    }
-}
-
-fn index(bundle: Bundle) -> BrokerIndex {
-    BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())])
-}
-
-/// Everybody who can log in, in every way.
-fn log_in(index: &BrokerIndex, team: &Team) -> Vec<LoggedIn> {
-    let mac = |client_id: &str| password(MacAlgorithm::HmacSha256, &Secret::from(SECRET), client_id);
-    let mut found = Vec::new();
-    for (place, credential) in team.credentials.iter().enumerate() {
-        let ids = if credential.prefix { vec!["pa", "pq"] } else { vec![DEVICE_IDS[place]] };
-        for client_id in ids {
-            let name = format!("name{place}");
-            match credential.login {
-                None => {
-                    let username = format!("DeviceCredential|DC.{place}|a");
-                    found.push((Mode::DeviceCredential, username, mac(client_id), client_id));
-                }
-                Some((scram, password)) => {
-                    if scram {
-                        found.push((Mode::Scram, name.clone(), String::new(), client_id));
-                    }
-                    if password || !scram {
-                        found.push((Mode::Password, name, SECRET.to_owned(), client_id));
-                    }
-                }
-            }
-        }
-    }
-    for key in KEYS {
-        for client_id in ["k", "b@@@k"] {
-            found.push((Mode::Signature, format!("Signature|AK.{key}|a"), mac(client_id), client_id));
-        }
-        found.push((Mode::Token, format!("Token|AK.{key}|a"), token(key), "k"));
-    }
-    let connect = |(mode, username, password, client_id): (Mode, String, String, &str)| {
-        let login = if mode == Mode::Scram {
-            index.scram(&username, client_id, NOW).result.unwrap()
-        } else {
-            let credentials = Credentials { username: &username, password: password.as_bytes(), client_id };
-            index.login(&credentials, NOW).result.unwrap()
-        };
-        // A SCRAM client may say that it is anybody.
-        let username = if mode == Mode::Scram { "Signature|AK.ops|a".to_owned() } else { username };
-        LoggedIn { client_id: client_id.to_owned(), username: Some(username), mode, login }
-    };
-    found.into_iter().map(connect).collect()
-}
-
-fn token(key: &str) -> String {
-    let claims = TokenClaims {
-        iss: format!("AK.{key}"),
-        aud: "a".to_owned(),
-        iat: NOW,
-        exp: NOW + 600,
-        nbf: None,
-        jti: "1".to_owned(),
-        act: Act::RW,
-        res: vec!["#".to_owned()],
-        sub: Some("k".to_owned()),
-    };
-    format!("RW|{}", claims.sign(&token_key(&Secret::from(SECRET))).unwrap())
-}
+/// And how the one begins about clients that cannot be told from those of a credential that is refused.
+const OF_SCRAM: &str = "SCRAM clients whose client ID begins";
 
 /// What the rules are about, as this client would ask for it, and a little beside it.
 fn requests(policies: &[Policy], client: &LoggedIn, choices: &[Index]) -> Vec<(Action, String)> {
@@ -296,14 +99,26 @@ impl Compared {
         }
         let told = |policy: &str, rule| {
             let mut found = self.section.narrowed.iter().filter(|it| it.policy == policy && it.rule == rule);
-            found.find(|it| !it.message.starts_with(OF_TOKENS)).map(|it| it.message.as_str())
+            found
+                .find(|it| ![OF_TOKENS, OF_SCRAM].iter().any(|of| it.message.starts_with(of)))
+                .map(|it| it.message.as_str())
         };
+        if client.mode == Mode::Scram && self.refuses_clients(decided) {
+            return self.section.narrowed.iter().map(|it| it.message.as_str()).find(|it| it.starts_with(OF_SCRAM));
+        }
         let by_deny = self.behind[decided].as_ref().and_then(|(policy, rule)| told(policy, *rule));
         match cause {
             Cause::Rule(rule) => told(rule.policy, rule.index).or(by_deny),
             // No rule stands behind what superusers may; only a Deny that they meet is one.
             Cause::Reason(_) => by_deny.or(Some("superuser")),
         }
+    }
+}
+
+impl Compared {
+    /// Whether a rule of the file is one of those that refuse some clients everything.
+    fn refuses_clients(&self, rule: usize) -> bool {
+        self.behind[rule].is_none() && rule + 1 < self.behind.len()
     }
 }
 

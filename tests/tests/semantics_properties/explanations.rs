@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mqtt_access_core::explain::{Explanation, Why, explain};
-use mqtt_access_core::policy::{Action, Effect, Policy};
+use mqtt_access_core::explain::{Explanation, Why, changes, explain};
+use mqtt_access_core::policy::{Action, Effect, Policy, Topics};
 use mqtt_access_core::rules::Rules;
 use mqtt_access_core::verdict::{Cause, Notation, Reason, RuleRef};
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
@@ -108,6 +110,75 @@ proptest! {
             }
         }
     }
+}
+
+/// The world after some edits: a rule less, one twice, or with its first topic narrowed.
+fn edited(scenario: &Scenario, edits: &[(Index, u8)]) -> Scenario {
+    let mut policies = scenario.policies.clone();
+    for (place, edit) in edits {
+        let policy = &mut policies[place.index(scenario.policies.len())];
+        if policy.rules.is_empty() {
+            continue;
+        }
+        let rule = place.index(policy.rules.len());
+        match edit {
+            0 => drop(policy.rules.remove(rule)),
+            1 => policy.rules.push(policy.rules[rule].clone()),
+            _ => {
+                let mut narrower = policy.rules[rule].clone();
+                if let Topics::Listed(topics) = &mut narrower.topics {
+                    topics.iter_mut().for_each(|topic| *topic = topic.replace(['+', '#'], "a"));
+                }
+                if *edit == 2 { policy.rules.push(narrower) } else { policy.rules[rule] = narrower }
+            }
+        }
+        (0..).zip(&mut policy.rules).for_each(|(index, rule)| rule.index = index);
+    }
+    Scenario { policies, ..scenario.clone() }
+}
+
+/// Whether nothing changes for the scenario's client.
+fn unchanged(before: &World, after: &World, client: &OwnedClient) -> bool {
+    let (one, two) = (before.rules.principal(client.client()), after.rules.principal(client.client()));
+    changes(&before.rules.of_client(&one), &after.rules.of_client(&two)).is_empty()
+}
+
+proptest! {
+    #![proptest_config(cases(2_000))]
+
+    #[test]
+    fn where_no_change_is_found_every_verdict_stays(
+        scenario in scenario(),
+        edits in vec((any::<Index>(), 0..4_u8), 1..4),
+    ) {
+        let (before, after) = (World::of(&scenario), World::of(&edited(&scenario, &edits)));
+        if unchanged(&before, &after, &scenario.client) {
+            let client = scenario.client.client();
+            for asked in scenario.asked.iter().flat_map(|asked| [Notation::Mqtt, Notation::Dotted].map(|notation| asked.in_notation(notation))) {
+                // RabbitMQ cannot ask about a `.` or `*`.
+                if asked.notation == Notation::Dotted && asked.topic().contains(['.', '*']) {
+                    continue;
+                }
+                let decide = |world: &World| world.rules.decide(&world.rules.principal(client), &asked.request()).is_allow();
+                prop_assert_eq!(decide(&before), decide(&after), "{:?}", asked);
+            }
+        }
+    }
+}
+
+#[test]
+fn edits_are_found_to_change_nothing_often_enough_and_not_always() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (scenario(), vec((any::<Index>(), 0..4_u8), 1..4));
+    let (mut same, mut different) = (0, 0);
+    for _ in 0..2_000 {
+        let (scenario, edits) = strategy.new_tree(&mut runner).unwrap().current();
+        let (before, after) = (World::of(&scenario), World::of(&edited(&scenario, &edits)));
+        if before.policies != after.policies {
+            *(if unchanged(&before, &after, &scenario.client) { &mut same } else { &mut different }) += 1;
+        }
+    }
+    assert!(same > 200 && different > 200, "{same} without a change, {different} with one");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod emqx_file;
 mod explanations;
 mod filters;
 mod idle;
+mod inline;
 mod mosquitto_file;
 mod sessions;
 

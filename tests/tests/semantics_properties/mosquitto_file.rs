@@ -100,7 +100,7 @@ fn proof() -> impl Strategy<Value = Proof> {
 }
 
 proptest! {
-    #![proptest_config(cases(120))]
+    #![proptest_config(cases(80))]
 
     #[test]
     fn what_mosquitto_lets_through_is_allowed_with_every_flag(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{
-    AccessKey, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Tenant,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Tenant,
 };
 use mqtt_access_core::client::{Client, Grant, Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, is_client_id, password};
@@ -45,13 +45,13 @@ pub(crate) enum Proof {
 pub(crate) struct LoggedIn {
     pub(crate) index: BrokerIndex,
     ticket: String,
-    client_id: String,
+    pub(crate) client_id: String,
     username: Option<String>,
     proven: bool,
     grants: Option<Vec<Grant>>,
 }
 
-fn proof() -> impl Strategy<Value = Proof> {
+pub(crate) fn proof() -> impl Strategy<Value = Proof> {
     let act = select(vec![Act::R, Act::W, Act::RW]);
     let resources = vec(prop_oneof![1 => Just("#".to_owned()), 3 => filter()], 1..3);
     let tokens = vec((act, resources.prop_map(usable), any::<bool>()), 1..4).prop_map(each_type_once);
@@ -79,7 +79,7 @@ pub(crate) fn client_id() -> impl Strategy<Value = String> {
     select(ids).prop_map(str::to_owned)
 }
 
-fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, proof: &Proof) -> Bundle {
+pub(crate) fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, proof: &Proof) -> Bundle {
     let space = |filter: &String| Space { filter: filter.clone(), shared_with: Vec::new() };
     let key = AccessKey {
         name: client.access_key.unwrap_or("backend").to_owned(),
@@ -109,6 +109,7 @@ fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, proof: &Proo
         scram: Some(ScramSettings::default()),
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     let devices = device(client, client_id, proof, &tenant.ticket_key).into_iter().collect();
     Bundle { tenant, policies: scenario.world().compiled(), devices }
@@ -158,10 +159,8 @@ fn tokens(proof: &Proof, client_id: &str) -> String {
     tokens.iter().enumerate().map(sign).collect::<Vec<_>>().join("|")
 }
 
-pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> LoggedIn {
-    assert!(is_client_id(client_id));
-    let bundle = bundle(scenario, scenario.client.client(), client_id, proof);
-    let index = BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())]);
+/// The username and the password of a login.
+pub(crate) fn presented(client_id: &str, proof: &Proof) -> (String, String) {
     let mac = || password(MacAlgorithm::HmacSha256, &Secret::from(SECRET), client_id);
     let (username, password) = match proof {
         Proof::Signature => ("Signature|AK|a", mac()),
@@ -169,15 +168,23 @@ pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> Log
         Proof::Tokens(_) => ("Token|AK|a", tokens(proof, client_id)),
         Proof::Password { .. } | Proof::Scram { .. } => ("name", SECRET.to_owned()),
     };
+    (username.to_owned(), password)
+}
+
+pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> LoggedIn {
+    assert!(is_client_id(client_id));
+    let bundle = bundle(scenario, scenario.client.client(), client_id, proof);
+    let index = BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())]);
+    let (username, password) = presented(client_id, proof);
     let login = if matches!(proof, Proof::Scram { .. }) {
-        index.scram(username, client_id, NOW).result.unwrap()
+        index.scram(&username, client_id, NOW).result.unwrap()
     } else {
-        let credentials = Credentials { username, password: password.as_bytes(), client_id };
+        let credentials = Credentials { username: &username, password: password.as_bytes(), client_id };
         index.login(&credentials, NOW).result.unwrap()
     };
     let ticket = login.ticket().to_owned();
     // "`${username}` is usable only where the mechanism verified it": a SCRAM client chooses the one of its CONNECT.
-    let username = (!matches!(proof, Proof::Scram { .. })).then(|| username.to_owned());
+    let username = (!matches!(proof, Proof::Scram { .. })).then_some(username);
     // "`${clientid}` is usable only where the proof fixes it."
     let proven = match proof {
         Proof::Signature | Proof::Device => true,
@@ -222,7 +229,7 @@ pub(crate) fn known<'a>(scenario: &'a Scenario, session: &'a LoggedIn, proof: &P
     }
 }
 
-fn decide<'i>(session: &'i LoggedIn, asked: &Asked) -> Verdict<'i> {
+pub(crate) fn decide<'i>(session: &'i LoggedIn, asked: &Asked) -> Verdict<'i> {
     let presented = Session { ticket: &session.ticket, client_id: &session.client_id };
     session.index.authorize(presented, &asked.request(), NOW).verdict
 }

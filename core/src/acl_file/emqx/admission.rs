@@ -8,7 +8,7 @@ use super::pattern;
 use super::who::{Condition, Field, Who};
 use crate::bundle::{KeyUse, UnixSeconds};
 use crate::client::Mode;
-use crate::index::TenantIndex;
+use crate::index::{Persona, TenantIndex};
 use crate::verdict::Reason;
 
 const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
@@ -53,19 +53,24 @@ pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSecon
 
 fn refused_devices(clients: &Clients<'_>, now: UnixSeconds) -> Who {
     let mut who = Who::default();
-    let (own, prefixed): (Vec<_>, Vec<_>) = clients.devices().iter().partition(|persona| has_own_client_id(persona));
     let elsewhere = [Reason::ModeNotAccepted, Reason::ClientIdOutsidePrefixes];
-    let refused = own.iter().filter(|it| it.admitted(now).is_err_and(|reason| !elsewhere.contains(&reason)));
+    let own = clients.devices().iter().filter(|persona| has_own_client_id(persona));
+    let refused = own.filter(|it| it.admitted(now).is_err_and(|reason| !elsewhere.contains(&reason)));
     // Nobody else logs in with the client ID of a device, even of one that is refused.
-    let ids: Vec<&str> = refused.map(|persona| persona.client_id()).collect();
+    let ids: Vec<&str> = refused.map(Persona::client_id).collect();
     if !ids.is_empty() {
         who.or(vec![Condition::one_of(Field::ClientId, ids)]);
     }
-    for persona in prefixed {
-        let expired = |end: Option<UnixSeconds>| end.is_some_and(|end| end <= now);
-        if persona.device().is_some_and(|device| device.disabled || expired(device.expires_at)) {
-            who.or(identity(persona));
-        }
-    }
+    refused_prefixes(clients, now).for_each(|persona| who.or(identity(persona)));
     who
+}
+
+/// Credentials with a prefix that nobody may use any more, once for each mode.
+pub(super) fn refused_prefixes<'c, 'i>(
+    clients: &'c Clients<'i>,
+    now: UnixSeconds,
+) -> impl Iterator<Item = &'c Persona<'i>> {
+    let expired = move |end: Option<UnixSeconds>| end.is_some_and(|end| end <= now);
+    let prefixed = clients.devices().iter().filter(|persona| !has_own_client_id(persona));
+    prefixed.filter(move |it| it.device().is_some_and(|device| device.disabled || expired(device.expires_at)))
 }

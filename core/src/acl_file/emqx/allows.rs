@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::denies::Deny;
-use super::rule::{self, Topics};
+use super::pattern;
+use super::rule::{self, Share, Topics};
 use super::term::Term;
-use super::topics::{Granted, Wider, exactly};
-use super::who::{Condition, Who};
+use super::topics::{Escape, Granted, Wider, exactly};
+use super::who::{Condition, Field, Who};
 use super::{Draft, Written};
 use crate::policy::{Action, Effect, Topics as WrittenTopics};
 use crate::rules::Conditions;
@@ -20,23 +21,33 @@ use crate::template::{TemplateLevel, Topic};
 struct Guarded<'i> {
     written: Option<Written<'i>>,
     who: Who,
+    conditions: Conditions,
     topic: Granted,
-    action: Term,
     guard: String,
 }
 
 /// Topics of one rule that can stand in one rule of the file.
-type Group = (bool, BTreeSet<Condition>);
+type Group = (Share, BTreeSet<Condition>);
+
+/// Who may subscribe by a topic.
+enum Subscribers {
+    /// All that may publish.
+    All,
+    /// All but those with one of these values.
+    But(BTreeMap<Field, BTreeSet<String>>),
+    Nobody,
+}
 
 /// Writes them; `denies` stand in the file before.
-pub(super) fn write<'i>(draft: &mut Draft<'_>, allows: &[Written<'i>], denies: &[Deny<'_>]) {
+pub(super) fn write(draft: &mut Draft<'_>, allows: &[Written<'_>], denies: &[Deny<'_>]) {
     let mut guarded = Vec::new();
     for written in allows {
         one(draft, *written, denies, &mut guarded);
     }
     superusers(draft, denies, &mut guarded);
     guarded.sort_by_key(|it| (!it.topic.widest.ends_with('#'), it.topic.widest.split('/').count()));
-    for Guarded { written, who, topic, action, guard } in guarded {
+    for Guarded { written, who, conditions, topic, guard } in guarded {
+        let Some(action) = rule::action(conditions, Share::All) else { continue };
         name(draft, written.as_ref());
         let refused = Topics::Listed(vec![exactly(&guard)]);
         draft.rules.rule(Effect::Deny, &who, [], Term::Atom("subscribe"), refused);
@@ -47,7 +58,7 @@ pub(super) fn write<'i>(draft: &mut Draft<'_>, allows: &[Written<'i>], denies: &
 fn one<'i>(draft: &mut Draft<'_>, written: Written<'i>, denies: &[Deny<'_>], guarded: &mut Vec<Guarded<'i>>) {
     let conditions = written.conditions();
     let WrittenTopics::Listed(texts) = &written.rule.topics else { return };
-    if rule::action(conditions, false).is_none() {
+    if rule::action(conditions, Share::All).is_none() {
         return;
     }
     let selected = draft.clients.selected(&written.policy.subjects, Effect::Allow);
@@ -103,66 +114,93 @@ fn write_topics<'i>(
 ) {
     let mut groups: BTreeMap<Group, Vec<Term>> = BTreeMap::new();
     for (text, topic) in topics {
-        let loses_subscribe = conditions.concern(Action::Subscribe)
-            && loses_subscribe(draft, written, (who, conditions), (text, &topic), denies);
-        let Some(action) = rule::action(conditions, loses_subscribe) else { continue };
-        let subscribes = conditions.concern(Action::Subscribe) && !loses_subscribe;
-        match &topic.wider {
-            Wider::One(guard) if subscribes => {
-                let guard = guard.clone();
-                guarded.push(Guarded { written, who: who.clone(), topic, action, guard });
+        let subscribers = if conditions.concern(Action::Subscribe) {
+            subscribers(draft, written, (who, conditions), (text, &topic), denies)
+        } else {
+            Subscribers::All
+        };
+        let mut add = |share, guards| {
+            if rule::action(conditions, share).is_some() {
+                groups.entry((share, guards)).or_default().push(topic.term.clone());
             }
-            _ => groups.entry((loses_subscribe, topic.guards)).or_default().push(topic.term),
+        };
+        match (subscribers, &topic.wider, rule::action(conditions, Share::Subscribe)) {
+            (Subscribers::All, Wider::One(guard), Some(_)) => {
+                guarded.push(Guarded { written, who: who.clone(), conditions, guard: guard.clone(), topic });
+            }
+            (Subscribers::All, _, _) => add(Share::All, topic.guards.clone()),
+            (Subscribers::But(values), _, _) => {
+                let others = |(field, values): (Field, BTreeSet<String>)| {
+                    Condition::pattern(field, pattern::none_of(values.iter().map(String::as_str)))
+                };
+                let guards = topic.guards.iter().cloned().chain(values.into_iter().map(others)).collect();
+                add(Share::Subscribe, guards);
+                add(Share::Publish, topic.guards.clone());
+            }
+            (Subscribers::Nobody, _, _) => add(Share::Publish, topic.guards.clone()),
         }
     }
     if !groups.is_empty() {
         name(draft, written.as_ref());
     }
-    for ((loses_subscribe, guards), terms) in groups {
-        if let Some(action) = rule::action(conditions, loses_subscribe) {
+    for ((share, guards), terms) in groups {
+        if let Some(action) = rule::action(conditions, share) {
             draft.rules.rule(Effect::Allow, who, guards, action, Topics::Listed(terms));
         }
     }
 }
 
-/// Whether EMQX would allow subscriptions by a topic that it must not; tells what is lost then.
-fn loses_subscribe(
+/// To whom EMQX can be told to allow subscriptions by a topic, since it allows them no other; tells what is lost.
+fn subscribers(
     draft: &mut Draft<'_>,
     written: Option<Written<'_>>,
     (who, conditions): (&Who, Conditions),
     (text, topic): (&str, &Granted),
     denies: &[Deny<'_>],
-) -> bool {
-    let cuts = |deny: &&Deny<'_>| {
-        rule::both_about_a_subscription(conditions, deny.conditions)
-            && deny.topics.iter().any(|refused| topic.escapes(refused))
-            && !who.is_apart_from(&deny.who)
-    };
-    if let Some(deny) = denies.iter().find(cuts) {
-        let (policy, number) = (&deny.written.policy.name, deny.written.rule.index);
-        let narrowed = match written {
-            Some(written) => written.narrowed(format!(
-                "no subscription is allowed by `{text}`: EMQX would not see that one reaches what `rules[{number}]` of `{policy}` \
-                 refuses; allow topics that the Deny does not touch"
-            )),
-            None => deny.written.narrowed(format!(
-                "superusers may not subscribe within `{text}`: EMQX would not see that a subscription reaches what this refuses; \
-                 refuse it to others only"
-            )),
-        };
-        draft.narrowed.insert(narrowed);
-        return true;
-    }
+) -> Subscribers {
+    let mut but: BTreeMap<Field, BTreeSet<String>> = BTreeMap::new();
+    let mut tell = |message| draft.narrowed.extend(written.map(|written| written.narrowed(message)));
     if topic.wider == Wider::Many {
-        if let Some(written) = written {
-            draft.narrowed.insert(written.narrowed(format!(
-                "no subscription is allowed by `{text}`: EMQX would take `#` in the place of its last `+`; end the topic with \
-                 `#`, or with a name"
-            )));
-        }
-        return true;
+        tell(format!(
+            "no subscription is allowed by `{text}`: EMQX would take `#` in the place of its last `+`; end the topic with `#`, or \
+             with a name"
+        ));
+        return Subscribers::Nobody;
     }
-    false
+    for deny in denies.iter().filter(|deny| rule::both_about_a_subscription(conditions, deny.conditions)) {
+        for refused in &deny.topics {
+            let escape = topic.escape(refused);
+            if escape == Escape::No || who.is_apart_from(&deny.who) {
+                continue;
+            }
+            let (policy, number) = (&deny.written.policy.name, deny.written.rule.index);
+            let unseen = format!(
+                "EMQX would not see that one reaches what `rules[{number}]` of `{policy}` refuses; allow topics that the Deny \
+                 does not touch"
+            );
+            match (escape, written) {
+                (Escape::Only(field, value), _) => {
+                    tell(format!(
+                        "no subscription is allowed by `{text}` to clients whose {field} is `{value}`: {unseen}"
+                    ));
+                    but.entry(field).or_default().insert(value);
+                }
+                (_, Some(_)) => {
+                    tell(format!("no subscription is allowed by `{text}`: {unseen}"));
+                    return Subscribers::Nobody;
+                }
+                (_, None) => {
+                    let message = format!(
+                        "superusers may not subscribe within `{text}`: EMQX would not see that a subscription reaches what \
+                         this refuses; refuse it to others only"
+                    );
+                    draft.narrowed.insert(deny.written.narrowed(message));
+                    return Subscribers::Nobody;
+                }
+            }
+        }
+    }
+    if but.is_empty() { Subscribers::All } else { Subscribers::But(but) }
 }
 
 fn name(draft: &mut Draft<'_>, written: Option<&Written<'_>>) {

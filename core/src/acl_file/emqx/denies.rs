@@ -1,6 +1,6 @@
 //! The Denies of a tenant: to at least the clients and topics that are meant.
 
-use super::rule::{self, Topics};
+use super::rule::{self, Share, Topics};
 use super::topics::Refused;
 use super::who::Who;
 use super::{Draft, Written};
@@ -23,7 +23,7 @@ pub(super) fn write<'i>(draft: &mut Draft<'_>, denies: &[Written<'i>]) -> Vec<De
 
 fn one<'i>(draft: &mut Draft<'_>, written: Written<'i>) -> Option<Deny<'i>> {
     let conditions = written.conditions();
-    let action = rule::action(conditions, false)?;
+    let action = rule::action(conditions, Share::All)?;
     let selected = draft.clients.selected(&written.policy.subjects, Effect::Deny);
     let topics = topics(draft, written);
     if selected.who.is_nobody() || topics.is_empty() {

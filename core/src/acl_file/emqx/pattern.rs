@@ -20,8 +20,8 @@ pub(super) fn glob(glob: &str) -> String {
     let (middle, last) = tail.rsplit_once('*').map_or(("", tail), |(middle, last)| (middle, last));
     // Each middle piece at its earliest place leaves the most for the rest, so that no other place need be tried.
     let pieces = middle.split('*').filter(|piece| !piece.is_empty());
-    let pieces: String = pieces.map(|piece| format!("(?>.*?{})", literal(piece))).collect();
-    format!(r"(?s)\A{}{pieces}.*{}\z", literal(head), literal(last))
+    let pieces: Vec<String> = pieces.map(|piece| format!("(?>.*?{})", literal(piece))).collect();
+    format!(r"(?s)\A{}{}.*{}\z", literal(head), pieces.concat(), literal(last))
 }
 
 /// Matches what is none of some texts.

@@ -60,9 +60,18 @@ impl Rules {
     }
 }
 
+/// The actions of a rule that one rule of the file is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Share {
+    All,
+    Publish,
+    Subscribe,
+}
+
 /// The action of a rule; `None` where it is about none. EMQX, too, does not ask subscriptions for `retain`.
-pub(super) fn action(conditions: Conditions, without_subscribe: bool) -> Option<Term> {
-    let (publish, subscribe) = concerned(conditions, without_subscribe);
+pub(super) fn action(conditions: Conditions, share: Share) -> Option<Term> {
+    let publish = conditions.concern(Action::Publish) && share != Share::Subscribe;
+    let subscribe = conditions.concern(Action::Subscribe) && share != Share::Publish;
     let name = Term::Atom(match (publish, subscribe) {
         (true, true) => "all",
         (true, false) => "publish",
@@ -81,10 +90,6 @@ pub(super) fn action(conditions: Conditions, without_subscribe: bool) -> Option<
         options.push(Term::tuple([Term::Atom("retain"), Term::Atom(if retain { "true" } else { "false" })]));
     }
     Some(if options.is_empty() { name } else { Term::tuple([name, Term::List(options)]) })
-}
-
-fn concerned(conditions: Conditions, without_subscribe: bool) -> (bool, bool) {
-    (conditions.concern(Action::Publish), conditions.concern(Action::Subscribe) && !without_subscribe)
 }
 
 /// Whether two rules may be about the same subscription.

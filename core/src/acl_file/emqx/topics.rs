@@ -10,7 +10,7 @@ use super::term::Term;
 use super::who::{Condition, Field};
 use crate::client::{Mode, TICKET_ATTRIBUTE};
 use crate::template::{Part, TemplateLevel, Topic, Variable};
-use crate::topic::{Filter, covers, overlaps};
+use crate::topic::{Filter, Level, covers, overlaps};
 
 /// A topic of an Allow.
 #[derive(Debug, Clone)]
@@ -21,8 +21,27 @@ pub(super) struct Granted {
     /// The topic with each variable read as `+`.
     pub(super) widest: String,
     /// Whether subscriptions with wildcards match it.
-    pub(super) has_wildcard: bool,
+    has_wildcard: bool,
+    /// For each level the variable in it, where there is just one.
+    slots: Vec<Option<Slot>>,
     pub(super) wider: Wider,
+}
+
+/// A level with one variable.
+#[derive(Debug, Clone)]
+struct Slot {
+    field: Field,
+    before: String,
+    after: String,
+}
+
+/// Whether EMQX would take a subscription within a topic although a Deny stands against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Escape {
+    No,
+    /// From clients only that have this value, without which the two topics have nothing in common.
+    Only(Field, String),
+    Yes,
 }
 
 /// Which subscriptions EMQX would take that the topic does not cover.
@@ -71,11 +90,11 @@ impl Granted {
                 None => return Ok(None),
             }
         }
-        let text = texts.join("/");
+        let (text, slots) = (texts.join("/"), levels.iter().map(Slot::of).collect());
         if text.starts_with("eq ") {
             return Err("EMQX would read its beginning as `eq`");
         }
-        Ok(Some(Self { term: Term::Text(text), guards, widest, has_wildcard, wider: wider(levels) }))
+        Ok(Some(Self { term: Term::Text(text), guards, widest, has_wildcard, slots, wider: wider(levels) }))
     }
 
     fn exact(filter: &str) -> Self {
@@ -84,22 +103,54 @@ impl Granted {
             guards: BTreeSet::new(),
             widest: filter.to_owned(),
             has_wildcard: filter.contains(['+', '#']),
+            slots: Vec::new(),
             wider: Wider::None,
         }
     }
 
-    /// Whether EMQX would take a subscription within this topic although a Deny stands against it: because the
-    /// subscription overlaps the Deny without matching it.
-    pub(super) fn escapes(&self, refused: &Refused) -> bool {
-        let Ok(own) = Filter::parse(&self.widest) else { return true };
-        self.has_wildcard
-            && match refused {
-                Refused::Everything => false,
-                Refused::Filter(text) => {
-                    Filter::parse(text).map_or(true, |denied| overlaps(own, denied) && !covers(denied, own))
-                }
-                Refused::Exact(text) => Filter::parse(text).map_or(true, |denied| covers(own, denied)),
-            }
+    /// Whether a subscription within this topic gets past a Deny: because it overlaps the Deny without matching it.
+    pub(super) fn escape(&self, refused: &Refused) -> Escape {
+        let (Refused::Filter(text) | Refused::Exact(text)) = refused else { return Escape::No };
+        let (Ok(own), Ok(denied)) = (Filter::parse(&self.widest), Filter::parse(text)) else { return Escape::Yes };
+        let escapes = match refused {
+            Refused::Exact(_) => covers(own, denied),
+            _ => overlaps(own, denied) && !covers(denied, own),
+        };
+        if !self.has_wildcard || !escapes {
+            return Escape::No;
+        }
+        let levels = denied.levels().take_while(|level| *level != Level::Hash);
+        let meetings = self.slots.iter().zip(levels).filter_map(|(slot, level)| match (slot, level) {
+            (Some(slot), Level::Literal(text)) => Some((slot, slot.value(text))),
+            _ => None,
+        });
+        let meetings: Vec<_> = meetings.collect();
+        if meetings.iter().any(|(_, value)| value.is_none()) {
+            return Escape::No;
+        }
+        let first = meetings.into_iter().next();
+        first
+            .map_or(Escape::Yes, |(slot, value)| Escape::Only(slot.field.clone(), value.unwrap_or_default().to_owned()))
+    }
+}
+
+impl Slot {
+    fn of(level: &TemplateLevel) -> Option<Self> {
+        let TemplateLevel::Variable(parts) = level else { return None };
+        let (variable, before, after) = match &**parts {
+            [Part::Variable(variable)] => (variable, "", ""),
+            [Part::Text(before), Part::Variable(variable)] => (variable, &**before, ""),
+            [Part::Variable(variable), Part::Text(after)] => (variable, "", &**after),
+            [Part::Text(before), Part::Variable(variable), Part::Text(after)] => (variable, &**before, &**after),
+            _ => return None,
+        };
+        let (field, _) = known_to_emqx(variable).ok()?;
+        Some(Self { field, before: before.to_owned(), after: after.to_owned() })
+    }
+
+    /// The value with which the level is this text. It is never empty.
+    fn value<'t>(&self, text: &'t str) -> Option<&'t str> {
+        text.strip_prefix(&self.before)?.strip_suffix(&*self.after).filter(|value| !value.is_empty())
     }
 }
 
@@ -214,13 +265,12 @@ fn known_to_emqx(variable: &Variable) -> Result<(Field, String), &'static str> {
 /// `t/+` also takes a subscription to `t/#`, and `t/+/#` one to `t/#`.
 fn wider(levels: &[TemplateLevel]) -> Wider {
     let before = match levels {
-        [before @ .., TemplateLevel::Plus] => before,
         // `+/#` matches what `#` does, and `/+/#` what `/#` does: no topic name is empty.
         [TemplateLevel::Plus, TemplateLevel::Hash] => return Wider::None,
         [TemplateLevel::Literal(empty), TemplateLevel::Plus, TemplateLevel::Hash] if empty.is_empty() => {
             return Wider::None;
         }
-        [before @ .., TemplateLevel::Plus, TemplateLevel::Hash] => before,
+        [before @ .., TemplateLevel::Plus] | [before @ .., TemplateLevel::Plus, TemplateLevel::Hash] => before,
         _ => return Wider::None,
     };
     let literals = before.iter().map(|level| match level {

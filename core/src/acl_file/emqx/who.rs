@@ -18,6 +18,16 @@ pub(super) enum Field {
     Username,
 }
 
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Attribute(name) => write!(f, "`{name}`"),
+            Self::ClientId => f.write_str("client ID"),
+            Self::Username => f.write_str("username"),
+        }
+    }
+}
+
 /// What is asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Test {

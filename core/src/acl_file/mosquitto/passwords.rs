@@ -21,20 +21,37 @@ const HASH_BYTES: usize = 64;
 const SALT_BYTES: usize = 12;
 const SALT_DOMAIN: &[u8] = b"mqtt-access/mosquitto-salt/v1\0";
 
-/// What stands in the `password_file` for a client; `None` where its password is not one, or is not known.
-pub(super) fn entry(persona: &Persona<'_>, username: &str) -> Option<String> {
-    let ticket_key = &persona.tenant().tenant().ticket_key;
-    let device = persona.device()?;
-    let hash = match persona.mode() {
-        Mode::DeviceCredential => hash(ticket_key, username, signature(persona, device)?.as_bytes()),
-        Mode::Password => match device.login.as_ref()?.password.as_ref()? {
-            Verifier::Filed { fast: _, mosquitto } => mosquitto.clone(),
-            Verifier::Fast(_) | Verifier::Slow(_) => return None,
-        },
-        Mode::Signature | Mode::Token | Mode::Scram => return None,
-    };
-    let (salt, hash) = (STANDARD.encode(salt(ticket_key, username)), STANDARD.encode(hash.expose()));
-    Some(format!("$7${ITERATIONS}${salt}${hash}"))
+/// A password that is fixed.
+pub(super) enum Password {
+    /// Itself: a MAC.
+    Plain(Zeroizing<String>),
+    /// Of a generated one, what [`hash`] made of it.
+    Hashed(Secret),
+}
+
+impl Password {
+    /// That of a client; `None` where it has none, or none that is known.
+    pub(super) fn of(persona: &Persona<'_>) -> Option<Self> {
+        let device = persona.device()?;
+        match persona.mode() {
+            Mode::DeviceCredential => signature(persona, device).map(Self::Plain),
+            Mode::Password => match device.login.as_ref()?.password.as_ref()? {
+                Verifier::Filed { fast: _, mosquitto } => Some(Self::Hashed(mosquitto.clone())),
+                Verifier::Fast(_) | Verifier::Slow(_) => None,
+            },
+            Mode::Signature | Mode::Token | Mode::Scram => None,
+        }
+    }
+
+    /// As the `password_file` holds it for a username.
+    pub(super) fn written(self, ticket_key: &Secret, username: &str) -> String {
+        let hash = match self {
+            Self::Plain(password) => hash(ticket_key, username, password.as_bytes()),
+            Self::Hashed(hash) => hash,
+        };
+        let (salt, hash) = (STANDARD.encode(salt(ticket_key, username)), STANDARD.encode(hash.expose()));
+        format!("$7${ITERATIONS}${salt}${hash}")
+    }
 }
 
 /// The ready-made password: HMAC-SHA1 as the generated Secret has it, or the other one where the tenant takes only that.

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use crate::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use crate::client::Mode;
 use crate::credential::MacAlgorithm;
 use crate::password::Verifier;
 use crate::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
@@ -33,6 +34,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     }
 }
 
@@ -243,6 +245,8 @@ fn who_cannot_log_in_is_in_neither_file() {
     assert!(names(Tenant { suspended: true, ..tenant() }).is_empty());
     assert!(names(Tenant { modes: vec![Mode::Signature], ..tenant() }).is_empty());
     assert!(names(Tenant { signature_algorithms: Vec::new(), ..tenant() }).is_empty());
+    let text = section(&index(tenant(), devices.clone(), Vec::new()), NOW).text;
+    assert_eq!(text.matches(users::LeftOut::Username.message()).count(), 2, "{text}");
 }
 
 fn login(name: &str, client_id: ClientIds, password: Option<Verifier>) -> Device {
@@ -272,7 +276,15 @@ fn of_passwords_those_are_written_that_were_generated_for_this_and_whose_login_n
     };
     let (text, lines) = in_files(tenant().claims);
     let block = "user acme-ada\n# acme/p rules[0]\ntopic read acme/acme-ada\n";
-    assert_eq!(text, format!("# acme/shop: DeviceCredential acme-ada\n{block}"));
+    let left_out =
+        |device: &str, why: users::LeftOut| format!("# acme/shop: DeviceCredential {device}\n# {}\n", why.message());
+    let expected = [
+        format!("# acme/shop: DeviceCredential acme-ada\n{block}"),
+        left_out("bob", users::LeftOut::LoginName),
+        left_out("acme-fast", users::LeftOut::Password),
+        left_out("acme-slow", users::LeftOut::Password),
+    ];
+    assert_eq!(text, expected.concat());
     assert_eq!(lines.lines().map(|line| line.split('$').next().unwrap()).collect::<Vec<_>>(), ["acme-ada:"]);
     // A tenant that has the broker to itself owns every login name.
     let (text, _) = in_files(Claims { client_id_prefixes: Vec::new(), ..tenant().claims });

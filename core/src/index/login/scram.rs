@@ -35,8 +35,9 @@ pub(super) fn scram<'i>(index: &'i BrokerIndex, name: &str, client_id: &str, now
     match login(tenant, name, client_id, now) {
         Ok((keys, login)) => ScramVerdict { keys: Some(keys), result: Ok(login), tenant },
         Err(reason) => {
-            // A login seals a ticket, and so does a refusal: neither is answered sooner.
+            // A login seals a ticket and lists the client's rules, and so does a refusal: neither is answered sooner.
             black_box(unused_ticket(name, client_id));
+            black_box(tenant.and_then(|tenant| tenant.unused_acl(cut(name))));
             ScramVerdict { keys: decoy, result: Err(reason), tenant }
         }
     }
@@ -60,8 +61,11 @@ fn unused_ticket(name: &str, client_id: &str) -> Option<String> {
 fn decoy(tenant: Option<&TenantIndex>, name: &str) -> Option<Keys> {
     let tenant = tenant?.tenant();
     let ScramSettings { algorithm, iterations: _ } = tenant.scram?;
-    let name = if name.len() > MAX_LOGIN_NAME_BYTES { "" } else { name };
-    Some(Keys::decoy(algorithm, &tenant.ticket_key, name))
+    Some(Keys::decoy(algorithm, &tenant.ticket_key, cut(name)))
+}
+
+fn cut(login_name: &str) -> &str {
+    if login_name.len() > MAX_LOGIN_NAME_BYTES { "" } else { login_name }
 }
 
 fn login(tenant: Option<&TenantIndex>, name: &str, client_id: &str, now: UnixSeconds) -> Result<(Keys, Login), Reason> {

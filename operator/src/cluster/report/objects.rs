@@ -11,11 +11,13 @@ use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::write::{HasStatus, condition, write_status};
-use super::{Homeless, ReportError};
+use super::tests_passed::{reason_before, tests_passed};
+use super::write::{HasStatus, Written, condition, write_status};
+use super::{Homeless, ReportError, events};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
 use crate::compile::{DeviceReport, PolicyReport, Reports};
+use crate::policy_tests::TestOutcome;
 
 const CONCURRENCY: usize = 16;
 /// How long conditions are written before the next bundle gets its turn.
@@ -34,7 +36,8 @@ pub(super) async fn served(context: &Context, key: &ObjectKey, reports: &Reports
     }
     for policy in policies {
         if let Some(report) = reports.policies.get(&policy.name_any()) {
-            writes.push(write_policy(context, policy, report).boxed());
+            let tests = reports.tests.get(&policy.name_any());
+            writes.push(write_policy(context, policy, report, tests).boxed());
         }
     }
     run(writes, Some(Instant::now() + BUDGET)).await
@@ -46,7 +49,7 @@ pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless
     let devices = devices.into_iter().map(|device| {
         async move {
             let ready = condition(device.as_ref(), told.device, told.message.clone());
-            write_status(context, device.as_ref(), &[ready], generation(device.as_ref())).await
+            write_status(context, device.as_ref(), &[ready], generation(device.as_ref())).await.map(drop)
         }
         .boxed()
     });
@@ -54,7 +57,9 @@ pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless
         async move {
             let accepted = condition(policy.as_ref(), told.policy, told.message.clone());
             let compiled = condition(policy.as_ref(), PolicyCompiled::NotAccepted, told.message.clone());
-            write_status(context, policy.as_ref(), &[accepted, compiled], generation(policy.as_ref())).await
+            let tested = tests_passed(&policy, None);
+            let conditions: Vec<_> = [accepted, compiled].into_iter().chain(tested).collect();
+            write_status(context, policy.as_ref(), &conditions, generation(policy.as_ref())).await.map(drop)
         }
         .boxed()
     });
@@ -90,13 +95,14 @@ async fn write_device(
     if let Some(name) = &report.secret_name {
         fields.insert("secretName".to_owned(), json!(name));
     }
-    write_status(context, device.as_ref(), &[ready], fields).await
+    write_status(context, device.as_ref(), &[ready], fields).await.map(drop)
 }
 
 async fn write_policy(
     context: &Context,
     policy: Arc<Stored<AclPolicy>>,
     report: &PolicyReport,
+    tests: Option<&TestOutcome>,
 ) -> Result<(), ReportError> {
     let accepted = condition(policy.as_ref(), report.accepted, report.message.clone());
     let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
@@ -106,7 +112,13 @@ async fn write_policy(
     if let Some(matched) = report.matched {
         fields.insert("matchedDevices".to_owned(), json!(matched));
     }
-    write_status(context, policy.as_ref(), &[accepted, compiled], fields).await
+    let tested = tests_passed(&policy, tests);
+    let conditions: Vec<_> = [accepted, compiled].into_iter().chain(tested.clone()).collect();
+    let written = write_status(context, policy.as_ref(), &conditions, fields).await?;
+    if let (Written::Yes, Some(tested)) = (written, tested) {
+        events::tests_passed(context, &policy, reason_before(&policy).as_deref(), &tested).await;
+    }
+    Ok(())
 }
 
 fn compiled_message(report: &PolicyReport) -> String {

@@ -27,15 +27,24 @@ pub(super) fn condition<R: ConditionReason>(object: &impl Resource, reason: R, m
     reason.condition(message, object.meta().generation, Time(Timestamp::UNIX_EPOCH))
 }
 
+/// What became of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It was different, and is written.
+    Yes,
+    /// It says so already, or the object changed meanwhile and is looked at again.
+    No,
+}
+
 /// Writes conditions and fields of a status where they differ from what is there.
 pub(super) async fn write_status<K: HasStatus>(
     context: &Context,
     object: &K,
     conditions: &[Condition],
     fields: Map<String, Value>,
-) -> Result<(), ReportError> {
+) -> Result<Written, ReportError> {
     let before = object.status();
-    let Some(patch) = patch(&before, conditions, fields) else { return Ok(()) };
+    let Some(patch) = patch(&before, conditions, fields) else { return Ok(Written::No) };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let api: Api<K> = Api::namespaced(context.client.clone(), &namespace);
     // Under the version that was read: what somebody changed meanwhile is looked at again first.
@@ -43,9 +52,9 @@ pub(super) async fn write_status<K: HasStatus>(
     let body = json!({ "metadata": { "resourceVersion": version }, "status": patch });
     let manager = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch_status(&name, &manager, &Patch::Merge(body)).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Written::Yes),
         // It changed or went away: its own event brings it back here.
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => Ok(Written::No),
         Err(source) => Err(ReportError { kind: K::kind(&()).into_owned(), name, source }),
     }
 }

@@ -25,6 +25,7 @@ fn compiled(specs: &[Value]) -> Devices {
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![1; 32]),
         scram: ScramSettings::default(),
+        acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
         revoked_tokens: std::collections::BTreeSet::new(),
         access_keys: BTreeMap::new(),
         devices: devices.rev().collect(),

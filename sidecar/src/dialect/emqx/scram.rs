@@ -19,6 +19,7 @@ use mqtt_access_core::index::Login;
 use mqtt_access_core::scram::Keys;
 use serde::Serialize;
 
+use super::super::acl::Acl;
 use super::super::{Judgement, View};
 use super::DENY;
 use crate::fields::{Fields, Malformed};
@@ -33,6 +34,8 @@ struct ScramReply<'a> {
     client_attrs: Option<&'a Map>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expire_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acl: Option<Acl<'a>>,
 }
 
 pub(super) fn judge<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -52,6 +55,7 @@ pub(super) fn body(keys: &Keys, login: Option<&Login>) -> String {
         is_superuser: false,
         client_attrs: login.map(Login::attributes),
         expire_at: login.and_then(Login::expires_at),
+        acl: login.and_then(Login::acl).map(Acl),
     };
     serde_json::to_string(&reply).unwrap_or_else(|_| DENY.to_owned())
 }

@@ -52,8 +52,8 @@ enum Who {
     Username(Wanted),
     ClientId(Wanted),
     Attribute(String, Wanted),
-    And(Vec<Who>),
-    Or(Vec<Who>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
 }
 
 #[derive(Debug)]
@@ -284,15 +284,14 @@ fn topic(term: &Term) -> Result<Topic, String> {
 fn template(mut rest: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     while let Some((before, after)) = rest.split_once("${") {
-        let name = after.split_once('}').map(|(name, _)| name);
-        let name = name.filter(|it| *it == "$" || it.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)));
-        let Some(name) = name else {
+        let is_name = |it: &str| *it == *"$" || it.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b));
+        let Some((name, after)) = after.split_once('}').filter(|(name, _)| is_name(name)) else {
             parts.push(Part::Text(format!("{before}${{")));
             rest = after;
             continue;
         };
         parts.push(Part::Text(before.to_owned()));
-        rest = &after[name.len() + 1..];
+        rest = after;
         let known = name.strip_prefix('.').unwrap_or(name);
         parts.push(match known {
             "$" => Part::Text("$".to_owned()),

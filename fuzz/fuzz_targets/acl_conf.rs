@@ -1,0 +1,3 @@
+#![no_main]
+
+mqtt_access_fuzz::target!("acl_conf");
