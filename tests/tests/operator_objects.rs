@@ -9,13 +9,17 @@ mod operator_objects {
     pub(crate) mod told;
 }
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mqtt_access_crds::{
     ConditionReason, DeviceReady, PolicyAccepted, PolicyCompiled, PolicyTestsPassed, TenantIsolated, TenantPublished,
     TenantReady,
 };
+use mqtt_access_tests::http::get;
 use mqtt_access_tests::operator_fixture::{Cluster, DEVICES, POLICIES, SOON, TENANTS};
+use mqtt_access_tests::ports::free_address;
+use mqtt_access_tests::wait;
 use operator_objects::{claims, repair, tested, told};
 use serde_json::Value;
 
@@ -23,12 +27,14 @@ use serde_json::Value;
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say() {
     let cluster = Cluster::start().await;
-    let operator = cluster.operator().await;
+    let admin = free_address();
+    let operator = cluster.operator_with(&["run", "--admin", &admin.to_string()]).await;
     tokio::join!(
         told::strays_are_told_and_healed(&cluster),
         told::the_older_of_two_devices_has_the_client_id(&cluster),
         told::devices_are_told_what_stands_in_their_way(&cluster),
         told::conditions_follow_an_edit(&cluster),
+        told::what_looks_wrong_is_told_and_in_force(&cluster),
         told::a_tenant_of_an_unknown_broker_is_not_served(&cluster),
         told::a_credential_expires_by_itself(&cluster),
         tested::tests_of_policies_report_and_change_nothing(&cluster),
@@ -41,9 +47,27 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         repair::a_deleted_ticket_key_is_replaced(&cluster),
     );
     every_reason_is_one_of_the_closed_lists(&cluster).await;
+    metrics_tell_findings_and_isolation(admin).await;
     operator.terminate(SOON).await;
     repair::a_forged_shard_is_replaced(&cluster).await;
     a_restart_among_all_this_writes_nothing(&cluster).await;
+}
+
+async fn metrics_tell_findings_and_isolation(admin: SocketAddr) {
+    assert_eq!(get(admin, "/readyz").await.unwrap().status, 200);
+    wait::until("the metrics to follow", SOON, async || {
+        let told = get(admin, "/metrics").await.unwrap().body;
+        let value = |series: &str| {
+            let series = format!("mqtt_access_operator_{series} ");
+            told.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok())
+        };
+        let inside = value("findings{broker=\"default\",reason=\"InsideAnotherAllow\"}")?;
+        let isolated = value("isolation_violations{broker=\"default\"}")? == 0;
+        let checked = value("isolation_checked_timestamp_seconds{broker=\"default\"}")? > 0;
+        let tenants = value("tenants{broker=\"default\"}")?;
+        (inside > 0 && isolated && checked && tenants > 5).then_some(())
+    })
+    .await;
 }
 
 /// With losers, conflicts and findings about, which are looked at again and again.

@@ -171,11 +171,9 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
         Standing::Served(_, broker) => Some(broker.name.as_str()),
         _ => None,
     };
+    context.figures.forget_unless(key, broker);
     retire::except(context, key, broker).await?;
     context.acl_files.except(key, broker);
-    if broker.is_none() {
-        context.figures.forget(key);
-    }
     match standing {
         Standing::Served(tenant, broker) => return serve(context, key, tenant, &broker).await,
         Standing::Absent => {
@@ -233,7 +231,7 @@ async fn publish_tenant(
         // Another tenant holds what this one had published: it ends here, and in the sidecars, which see the same.
         context.issuers.forget(key);
         context.acl_files.nothing(&broker.name, key);
-        context.figures.forget(key);
+        context.figures.forget_unless(key, None);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };

@@ -17,7 +17,7 @@ use super::controller::{Context, now};
 use crate::compile::Reports;
 use crate::config::{Broker, Config};
 use crate::finding::FindingReason;
-use crate::isolation::{self, Isolation, Reach};
+use crate::isolation::{self, Isolation, Reach, Violation};
 
 /// How often isolation is proved anew, where anything has changed.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -52,6 +52,8 @@ impl Figures {
 pub(super) struct Board {
     tenants: Mutex<BTreeMap<ObjectKey, Figures>>,
     changed: AtomicBool,
+    /// By broker, the violations that were seen at the last check.
+    seen: Mutex<BTreeMap<String, Vec<Violation>>>,
     brokers: Vec<(String, bool)>,
     metrics: Metrics,
 }
@@ -101,8 +103,13 @@ impl Metrics {
 impl Board {
     pub(super) fn new(config: &Config) -> Self {
         let brokers = config.brokers.iter().map(|broker| (broker.name.clone(), broker.allow_dollar_topics)).collect();
-        let board =
-            Self { tenants: Mutex::default(), changed: AtomicBool::new(true), brokers, metrics: Metrics::new() };
+        let board = Self {
+            tenants: Mutex::default(),
+            changed: AtomicBool::new(true),
+            seen: Mutex::default(),
+            brokers,
+            metrics: Metrics::new(),
+        };
         // A series that begins when something is wrong cannot be told from one that is missing.
         for (broker, _) in &board.brokers {
             board.count(broker, &BTreeMap::new());
@@ -119,8 +126,11 @@ impl Board {
         }
     }
 
-    pub(super) fn forget(&self, key: &ObjectKey) {
-        if self.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(key).is_some() {
+    /// Forgets a tenant that has no bundle any more, or has it at another broker.
+    pub(super) fn forget_unless(&self, key: &ObjectKey, broker: Option<&str>) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.get(key).is_some_and(|known| Some(known.broker.as_str()) != broker) {
+            tenants.remove(key);
             self.changed.store(true, Ordering::Release);
         }
     }
@@ -147,11 +157,23 @@ impl Board {
                 own.map(|figures| Arc::clone(&figures.reach)).collect()
             };
             let isolation = isolation::check(reaches.iter().map(AsRef::as_ref), *dollar_topics);
+            let isolation = self.confirmed(broker, isolation);
             for violation in &isolation.violations {
                 tracing::error!(broker, %violation, "tenants are not isolated");
             }
             self.isolated(broker, &isolation, now);
         }
+    }
+
+    /// What is seen once may be a claim that is just changing hands: a violation is one that is seen again.
+    fn confirmed(&self, broker: &str, isolation: Isolation) -> Isolation {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.insert(broker.to_owned(), isolation.violations.clone()).unwrap_or_default();
+        if !isolation.violations.is_empty() {
+            self.changed.store(true, Ordering::Release);
+        }
+        let violations = isolation.violations.into_iter().filter(|violation| before.contains(violation));
+        Isolation { violations: violations.collect(), ..isolation }
     }
 
     fn count(&self, broker: &str, tenants: &BTreeMap<ObjectKey, Figures>) {
@@ -238,6 +260,8 @@ mod tests {
         for (key, figures) in [figures("a", "t/#"), figures("b", "t/1")] {
             board.set(&key, figures);
         }
+        board.update(6);
+        assert!(board.render().contains(&line("isolation_violations", "0")), "it may be a claim that changes hands");
         board.update(7);
         let told = board.render();
         for expected in
@@ -248,7 +272,8 @@ mod tests {
         let finding = "findings{broker=\"default\",reason=\"SelectsNobody\"} 4\n";
         assert!(told.contains(finding) && told.contains("reason=\"ShadowedByDeny\"} 0\n"), "{told}");
         assert!(!told.contains("\"ns") && !told.contains("\"a\""), "an object is named: {told}");
-        board.forget(&ObjectKey::new("ns", "b"));
+        board.forget_unless(&ObjectKey::new("ns", "a"), Some("default"));
+        board.forget_unless(&ObjectKey::new("ns", "b"), None);
         board.update(8);
         assert!(board.render().contains(&line("isolation_violations", "0")), "{}", board.render());
         board.update(9);

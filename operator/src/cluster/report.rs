@@ -53,21 +53,17 @@ pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundl
         memory.counted = if due { Some(moment) } else { memory.counted };
         due
     });
-    if !due {
+    if due {
+        if let Some(analysed) = Analysed::of(broker, bundle) {
+            reports.add(&analysed.analysis);
+            context.memory(key, |memory| memory.analysed = Some(Arc::new(analysed)));
+        }
+    } else {
         context.queue.push(key.clone(), COUNT_EVERY);
         let known = context.memory(key, |memory| memory.analysed.clone());
-        return known.iter().for_each(|known| known.tell(bundle, reports));
+        known.iter().for_each(|known| known.tell(bundle, reports));
     }
-    // The compiler has read every topic: it cannot fail.
-    let Ok(index) = TenantIndex::new(bundle.clone(), 0) else { return };
-    let narrowed = analysis::narrowed(&index, broker, now());
-    let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
-    let analysis = analysis::analyse(&index, broker, narrowed);
-    reports.add(&analysis);
     context.figures.set(key, Figures::of(broker, bundle, reports));
-    context.memory(key, |memory| {
-        memory.analysed = Some(Arc::new(Analysed { policies: bundle.policies.clone(), analysis }));
-    });
 }
 
 /// What was found about a tenant, and in which policies.
@@ -77,6 +73,15 @@ pub(super) struct Analysed {
 }
 
 impl Analysed {
+    fn of(broker: &Broker, bundle: &Bundle) -> Option<Self> {
+        // The compiler has read every topic: it cannot fail.
+        let index = TenantIndex::new(bundle.clone(), 0).ok()?;
+        let narrowed = analysis::narrowed(&index, broker, now());
+        let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
+        let analysis = analysis::analyse(&index, broker, narrowed);
+        Some(Self { policies: bundle.policies.clone(), analysis })
+    }
+
     /// Of a policy that was edited since, nothing is known yet.
     fn tell(&self, bundle: &Bundle, reports: &mut Reports) {
         let known = self.policies.iter().map(|policy| (policy.name.as_str(), policy)).collect::<HashMap<_, _>>();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::acl_file::{Section, mosquitto};
-use mqtt_access_core::bundle::{Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
 use mqtt_access_core::client::{Client as Known, Mode};
 use mqtt_access_core::credential::{self, MacAlgorithm, is_login_name};
 use mqtt_access_core::index::TenantIndex;
@@ -145,6 +145,7 @@ fn bundle(case: &Case, login_name: Option<&str>, key_id: &str, policies: Vec<Pol
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        acl_delivery: AclDelivery::default(),
     };
     Bundle { tenant, policies, devices: vec![device] }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mqtt_access_tests::operator_fixture::{
-    BUNDLES, Cluster, DEVICES, POLICIES, TENANTS, allow, client_id, device, edited, namespace, tenant,
+    BUNDLES, Cluster, DEVICES, POLICIES, TENANTS, allow, client_id, device, edited, namespace, policy, rule, tenant,
 };
 use serde_json::{Value, json};
 
@@ -123,6 +123,21 @@ pub(crate) async fn conditions_follow_an_edit(cluster: &Cluster) {
     let found = cluster.bundles().await.tenant("edits", "t").cloned().unwrap();
     let status = cluster.get(TENANTS, "edits", "t").await.unwrap()["status"]["bundle"].clone();
     assert_eq!(status, json!({"revision": found.revision, "digest": found.digest}));
+}
+
+pub(crate) async fn what_looks_wrong_is_told_and_in_force(cluster: &Cluster) {
+    let narrow = rule("Allow", &["odd/t/a"]);
+    let policy = policy("odd", "t", "twice", &json!({"everyone": true}), &[rule("Allow", &["odd/t/#"]), narrow]);
+    // The tenant comes last, so that the first look at it sees all.
+    cluster.apply([namespace("odd"), device("odd", "t", "d"), policy, tenant("odd", "t")]).await;
+    let told = cluster.wait_reason(POLICIES, "odd", "twice", "Compiled", "CompiledWithWarnings").await;
+    assert_eq!(told.status, "True");
+    let findings = cluster.get(POLICIES, "odd", "twice").await.unwrap()["status"]["findings"].clone();
+    let text = findings[0].as_str().unwrap();
+    assert!(text.starts_with("rules[1].topics[0]: ") && text.ends_with(" (InsideAnotherAllow)"), "{findings}");
+    cluster.wait_device("odd", "d", "Ready").await;
+    let device = cluster.credentials("odd", "d").await;
+    assert_eq!(cluster.bundles().await.publish(&device, "odd/t/a"), "Allow odd/twice rules[0]");
 }
 
 pub(crate) async fn a_tenant_of_an_unknown_broker_is_not_served(cluster: &Cluster) {
