@@ -1,6 +1,6 @@
 //! `explain`, as a real program on the files of `examples/`: verdicts, lines, near misses and exit codes. No secret is needed.
 
-#![expect(clippy::unwrap_used, reason = "tests: a panic is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,6 +1,12 @@
 //! What each object is told, who owns what, and what becomes of a bundle that somebody has laid hands on.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is a failed test"
+)]
 
 mod operator_objects {
     pub(crate) mod claims;

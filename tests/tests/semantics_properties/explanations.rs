@@ -1,5 +1,7 @@
 //! What an explanation says beside the verdict: every rule that it names is asked by itself.
 
+#![expect(clippy::indexing_slicing, reason = "places that were drawn for the list")]
+
 use std::collections::BTreeMap;
 
 use mqtt_access_core::explain::{Explanation, Why, changes, explain};
