@@ -1,7 +1,7 @@
 //! `examples/cluster/admission.yaml` at a real API server: what it refuses, what it warns of, and what it lets through; and that
 //! the offline path finds fault with the same policies.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is a failed test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests: a panic is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use mqtt_access_operator::config::Config;
 use mqtt_access_tests::{ControlPlane, wait};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
