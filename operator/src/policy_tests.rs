@@ -85,19 +85,24 @@ pub fn evaluate(
 impl TestFailure {
     /// As a finding about its policy.
     pub(crate) fn told(&self, namespace: &str) -> Told {
-        let (reason, place) = (PolicyTestsPassed::Failed.as_str(), Some(format!("tests[{}]", self.test)));
-        Told { place, ..Told::whole("AclPolicy", namespace, &self.policy, reason, self.answer()) }
+        let told = Told::whole("AclPolicy", namespace, &self.policy, PolicyTestsPassed::Failed.as_str(), self.answer());
+        Told { place: Some(self.place()), ..told }
+    }
+
+    /// `tests[0] (its name)`
+    fn place(&self) -> String {
+        match &self.name {
+            Some(name) => format!("tests[{}] ({name})", self.test),
+            None => format!("tests[{}]", self.test),
+        }
     }
 
     /// `expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
     fn answer(&self) -> String {
-        let Self { policy: _, test: _, name, expected, got } = self;
-        let name = name.as_ref().map(|name| format!("({name}) ")).unwrap_or_default();
-        match got {
-            Got::Verdict { got, cause, mode } => {
-                format!("{name}expected {expected:?}, got {got:?} by {cause}, mode {mode}")
-            }
-            Got::Error { error } => format!("{name}expected {expected:?}, got no answer: {error}"),
+        let expected = self.expected;
+        match &self.got {
+            Got::Verdict { got, cause, mode } => format!("expected {expected:?}, got {got:?} by {cause}, mode {mode}"),
+            Got::Error { error } => format!("expected {expected:?}, got no answer: {error}"),
         }
     }
 }
@@ -165,10 +170,10 @@ fn effect(effect: crds::Effect) -> Effect {
     }
 }
 
-/// `tests[0]: (its name) expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
+/// `tests[0] (its name): expected Deny, got Allow by acme/fleet rules[0], mode DeviceCredential`
 impl fmt::Display for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tests[{}]: {}", self.test, self.answer())
+        write!(f, "{}: {}", self.place(), self.answer())
     }
 }
 

@@ -20,8 +20,8 @@ const SERVER: &str = "/usr/sbin/mosquitto";
 pub const PASTED: &str = "\
 allow_anonymous false
 use_username_as_clientid true
-acl_file /mosquitto/acl/acl_file
-password_file /mosquitto/acl/password_file
+acl_file /mosquitto/acl/mosquitto.acl
+password_file /mosquitto/acl/mosquitto.passwords
 ";
 
 /// A running broker; dropping it ends it and removes its files.
@@ -37,8 +37,8 @@ impl Mosquitto {
     pub async fn start(acl: &str, passwords: &[u8]) -> Self {
         let folder = TempDir::with_prefix("mqtt-access-mosquitto-").expect("create a folder");
         let mqtt = ports::free_address();
-        replace(folder.path(), "acl_file", acl.as_bytes());
-        replace(folder.path(), "password_file", passwords);
+        replace(folder.path(), "mosquitto.acl", acl.as_bytes());
+        replace(folder.path(), "mosquitto.passwords", passwords);
         let server = Program::launch("mosquitto", server(folder.path(), mqtt));
         server.wait_for_line(" running", BOOT).await;
         Self { server, mqtt, folder }

@@ -283,8 +283,8 @@ async fn a_test_of_a_policy_that_fails_is_a_finding_and_changes_nothing() {
     );
     let (status, summary, told) = desk.compile(&with_state).await;
     assert_eq!(status.code(), Some(3), "{told}");
-    let expected = "tenant acme/acme: AclPolicy fleet: tests[1] (the wildcard would receive what is secret): expected Allow, \
-                    got Deny by acme/fleet rules[1], mode DeviceCredential";
+    let expected = "AclPolicy acme/fleet: tests[1] (the wildcard would receive what is secret): expected Allow, got Deny by \
+                    acme/fleet rules[1], mode DeviceCredential (Failed)";
     assert_eq!(told.trim_end(), expected);
     assert!(summary.contains("0 written, 1 findings"), "{summary}");
     assert_eq!(fs::read(desk.path("out/default/acme.acme/index")).unwrap(), before);

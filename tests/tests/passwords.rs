@@ -298,7 +298,7 @@ async fn a_hash_that_costs_too_much_is_refused_and_never_tried() {
     let (status, told) = desk.compile().await;
     assert_eq!(status, Some(3));
     assert!(
-        told.contains("DeviceCredential imported: the Secret `hash` has a `passwordHash` that costs too much"),
+        told.contains("DeviceCredential acme/imported: the Secret `hash` has a `passwordHash` that costs too much"),
         "{told}"
     );
     assert!(!told.contains("$31$"), "{told}");

@@ -142,6 +142,6 @@ fn failures_are_findings_about_their_policy() {
     let told = outcome(&json!([test])).failures[0].told("ns");
     assert_eq!(
         told.to_string(),
-        "AclPolicy ns/p: tests[0]: (n) expected Deny, got Allow by ns/p rules[0], mode DeviceCredential (Failed)"
+        "AclPolicy ns/p: tests[0] (n): expected Deny, got Allow by ns/p rules[0], mode DeviceCredential (Failed)"
     );
 }

@@ -104,4 +104,4 @@ macro_rules! tests {
     };
 }
 
-tests!(username, scram, ticket, token_password, jwt, password_hash, bundle, filter, relation, decide, acl_conf, http);
+tests!(username, scram, ticket, token_password, jwt, password_hash, bundle, acl_conf, filter, relation, decide, http);

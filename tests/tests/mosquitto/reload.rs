@@ -38,13 +38,13 @@ async fn an_edit_takes_effect_in_sessions_that_are_open() {
     let mut device = device(&broker).await.unwrap();
     let mut watcher = watcher::connect(&broker, &none).await;
     assert_eq!(receives(&mut device, &mut watcher).await, ["t/1"]);
-    broker.replace("acl_file", watcher::with_watcher("user dev\ntopic read u/#\n", &none).as_bytes());
+    broker.replace("mosquitto.acl", watcher::with_watcher("user dev\ntopic read u/#\n", &none).as_bytes());
     assert_eq!(receives(&mut device, &mut watcher).await, ["t/1"], "not before the signal");
     broker.reload().await;
     assert_eq!(receives(&mut device, &mut watcher).await, ["u/1"]);
     // A client that is gone from both files.
-    broker.replace("acl_file", watcher::with_watcher("", &none).as_bytes());
-    broker.replace("password_file", watcher::line("watcher", "the password of the watcher").as_bytes());
+    broker.replace("mosquitto.acl", watcher::with_watcher("", &none).as_bytes());
+    broker.replace("mosquitto.passwords", watcher::line("watcher", "the password of the watcher").as_bytes());
     broker.reload().await;
     assert!(device.wait_closed(SOON).await);
     let refused = self::device(&broker).await.unwrap_err();
@@ -56,7 +56,7 @@ async fn a_file_without_any_block_denies_everything() {
     let (broker, none) = start().await;
     let mut device = device(&broker).await.unwrap();
     let mut watcher = watcher::connect(&broker, &none).await;
-    broker.replace("acl_file", b"");
+    broker.replace("mosquitto.acl", b"");
     broker.reload().await;
     assert!(receives(&mut device, &mut watcher).await.is_empty());
 }
@@ -65,7 +65,7 @@ async fn a_file_without_any_block_denies_everything() {
 async fn a_password_file_that_is_gone_lets_nobody_in() {
     let (broker, _) = start().await;
     let mut device = device(&broker).await.unwrap();
-    fs::remove_file(broker.file("password_file")).unwrap();
+    fs::remove_file(broker.file("mosquitto.passwords")).unwrap();
     broker.reload().await;
     assert!(device.wait_closed(SOON).await);
     let refused = self::device(&broker).await.unwrap_err();
@@ -80,14 +80,14 @@ async fn an_acl_file_that_cannot_be_read_at_a_reload_opens_mosquitto_2_0() {
     let mut device = device(&broker).await.unwrap();
     let mut watcher = watcher::connect(&broker, &none).await;
     for broken in ["user dev\nno such word\n", "user dev\ntopic read t/#/u\n"] {
-        broker.replace("acl_file", broken.as_bytes());
+        broker.replace("mosquitto.acl", broken.as_bytes());
         broker.reload().await;
         assert_eq!(receives(&mut device, &mut watcher).await, ["t/1", "u/1", "secret"]);
-        broker.replace("acl_file", ACL.as_bytes());
+        broker.replace("mosquitto.acl", ACL.as_bytes());
         broker.reload().await;
         assert!(receives(&mut device, &mut watcher).await.is_empty(), "the watcher may publish no more");
     }
-    fs::remove_file(broker.file("acl_file")).unwrap();
+    fs::remove_file(broker.file("mosquitto.acl")).unwrap();
     broker.reload().await;
     assert_eq!(receives(&mut device, &mut watcher).await, ["t/1", "u/1", "secret"]);
 }

@@ -280,16 +280,16 @@ fn of_passwords_those_are_written_that_were_generated_for_this_and_whose_login_n
         |device: &str, why: users::LeftOut| format!("# acme/shop: DeviceCredential {device}\n# {}\n", why.message());
     let expected = [
         format!("# acme/shop: DeviceCredential acme-ada\n{block}"),
-        left_out("bob", users::LeftOut::LoginName),
         left_out("acme-fast", users::LeftOut::Password),
         left_out("acme-slow", users::LeftOut::Password),
+        left_out("bob", users::LeftOut::LoginName),
     ];
     assert_eq!(text, expected.concat());
     assert_eq!(lines.lines().map(|line| line.split('$').next().unwrap()).collect::<Vec<_>>(), ["acme-ada:"]);
     // A tenant that has the broker to itself owns every login name.
     let (text, _) = in_files(Claims { client_id_prefixes: Vec::new(), ..tenant().claims });
     let users: Vec<&str> = text.lines().filter(|line| line.starts_with("user ")).collect();
-    assert_eq!(users, ["user acme-ada", "user bob", "user acme-foreign"]);
+    assert_eq!(users, ["user acme-ada", "user acme-foreign", "user bob"]);
 }
 
 #[test]
