@@ -9,7 +9,7 @@ CRATES = mqtt-access-crds mqtt-access-core mqtt-access-operator mqtt-access-side
 help:
 	@echo "make demo       compile examples/ and ask the running sidecar four questions"
 	@echo "make test       everything that CI runs"
-	@echo "make bench      figures: decisions, logins, a fleet of 10,000 devices"
+	@echo "make bench      figures: decisions beside those of others, logins, a fleet of 10,000 devices"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz"
 	@echo "make crds       write crds/*.yaml anew"
 	@echo "make install    apply the CRDs and the rights to the cluster of the current context"
@@ -38,6 +38,7 @@ bench:
 	tests/setup
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) bench --locked --workspace
+	$(CARGO) run --locked --release --quiet --manifest-path bench/Cargo.toml
 
 fuzz:
 	for target in $$($(CARGO) fuzz list); do \
