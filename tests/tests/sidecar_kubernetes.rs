@@ -12,7 +12,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, KeyUse, Revocations, Space, Tenant, encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, FORMAT_VERSION, KeyUse, Revocations, Space, Tenant,
+    encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -231,7 +232,7 @@ async fn a_damaged_index_changes_nothing(published: &Published, sidecar: &Sideca
     let text = String::from_utf8(good.clone()).unwrap();
     for (bytes, reason) in [
         (good[..good.len() - 5].to_vec(), "WrongDigest"),
-        (text.replacen("index 2 ", "index 9 ", 1).into_bytes(), "UnknownVersion"),
+        (text.replacen(&format!("index {FORMAT_VERSION} "), "index 9 ", 1).into_bytes(), "UnknownVersion"),
         (b"nonsense".to_vec(), "Header"),
         (encode(&bundle(true, 0)).unwrap().index(1).unwrap(), "RevisionBack"),
     ] {
