@@ -156,7 +156,7 @@ impl AclFiles {
             return Ok(());
         }
         let text = file.of(self.sections.values());
-        if !fs::read(&path).map(Secret::new).is_ok_and(|present| present == text) {
+        if !says(&path, &text) {
             fs::create_dir_all(&self.folder)?;
             write(&path, file, &text)?;
             self.store.metrics().acl_file_written();
@@ -175,8 +175,17 @@ fn key(tenant: &TenantIndex) -> (String, String) {
     (tenant.tenant().namespace.clone(), tenant.tenant().name.clone())
 }
 
+/// Whether a file holds just this. The broker may write to the volume, too: what could be endless, is somewhere else or waits
+/// for a writer is not read.
+fn says(path: &Path, text: &Secret) -> bool {
+    let same_size = fs::symlink_metadata(path).is_ok_and(|found| {
+        found.is_file() && usize::try_from(found.size()).is_ok_and(|size| size == text.expose().len())
+    });
+    same_size && fs::read(path).map(Secret::new).is_ok_and(|present| present == *text)
+}
+
 fn stamp(path: &Path) -> io::Result<Stamp> {
-    let found = fs::metadata(path)?;
+    let found = fs::symlink_metadata(path)?;
     Ok(Stamp { inode: found.ino(), length: found.size(), modified: (found.mtime(), found.mtime_nsec()) })
 }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use mqtt_access_core::acl_file::{Section, emqx};
-use mqtt_access_core::bundle::Bundle;
+use mqtt_access_core::bundle::{AccessKey, Bundle};
 use mqtt_access_core::client::Map;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Qos, Rule, Selector, Subject, Topics};
-use mqtt_access_tests::models::emqx::pattern_matches;
+use mqtt_access_tests::models::emqx::{AclConf, Asked, Client, pattern_matches};
 use mqtt_access_tests::models::erlang::{Term, consult};
 use mqtt_access_tests::reference::glob_matches;
 use mqtt_access_tests::two_tenants::{NOW, acme};
@@ -211,6 +211,41 @@ fn erlang_reads_the_files_as_the_tests_do() {
     assert_eq!(consult(&erlang(folder.path(), read)).unwrap(), consult(&text).unwrap());
 }
 
+/// One pattern that PCRE refuses would cost all tenants of the broker their rules.
+#[test]
+fn however_much_a_tenant_denies_erlang_takes_every_pattern() {
+    let site = |number: usize| format!("{number}-{}", "x".repeat(900));
+    let denied: Vec<String> = (0..100).map(|number| format!("acme/{}/secret", site(number))).collect();
+    let denied: Vec<&str> = denied.iter().map(String::as_str).collect();
+    let rules = vec![rule(Effect::Deny, &BOTH, &denied), rule(Effect::Allow, &BOTH, &["acme/${client_attrs.site}/#"])];
+    let mut bundle = acme();
+    bundle.policies = vec![policy("much", everyone(), rules)];
+    bundle.tenant.access_keys =
+        (0..100).map(|number| AccessKey { id: site(number), ..bundle.tenant.access_keys[0].clone() }).collect();
+    bundle.tenant.claims.client_id_prefixes = (0..100).map(site).collect();
+    let text = emqx::file([&section(bundle)]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("acl.conf"), &text).unwrap();
+    let compile = "{ok, Terms} = file:consult(\"acl.conf\"), Patterns = fun Of({re, P}) -> [P]; \
+        Of(T) when is_tuple(T) -> Of(tuple_to_list(T)); Of(L) when is_list(L) -> lists:append([Of(X) || X <- L]); \
+        Of(_) -> [] end, All = lists:usort(Patterns(Terms)), [{ok, _} = re:compile(P) || P <- All], \
+        io:format(\"~w.~n\", [length(All)]), halt(0).";
+    let answer = consult(&erlang(folder.path(), compile)).unwrap();
+    assert!(matches!(answer.as_slice(), [Term::Integer(number)] if *number > 10), "{answer:?}");
+    let file = AclConf::compile(&text).unwrap();
+    let own = site(0) + "a";
+    let subscribes = |site: &str| {
+        let attributes = [("tenant_id", "shop.acme"), ("auth_mode", "Password"), ("site", site)];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let client = Client { client_id: &own, username: Some("a"), attributes: &attributes };
+        let topic = format!("acme/{site}/#");
+        let asked = Asked { publish: false, topic: &topic, qos: 0, retain: false };
+        file.decide(client, asked).is_some_and(|(_, allowed)| allowed)
+    };
+    assert!(subscribes("free"));
+    assert!((0..100).all(|number| !subscribes(&site(number))));
+}
+
 fn patterns(term: &Term, found: &mut BTreeSet<String>) {
     match term {
         Term::Tuple(parts) => match parts.as_slice() {
@@ -251,6 +286,35 @@ fn erlang_evaluates_every_pattern_as_the_model_does() {
         let expected = subjects.iter().map(|text| Term::Integer(pattern_matches(pattern, text).unwrap().into()));
         assert_eq!(answer, Term::List(expected.collect()), "{pattern} of {subjects:?}");
     }
+}
+
+/// As it is for devices: until its session ends, a client whose password is gone may do nothing.
+#[test]
+fn a_credential_with_a_prefix_and_without_a_secret_may_do_nothing() {
+    let allows = |with_password: bool| {
+        let mut bundle = acme();
+        let login = bundle.devices.iter_mut().find(|device| device.name == "ada").unwrap().login.as_mut().unwrap();
+        login.scram = None;
+        login.password = login.password.take().filter(|_| with_password);
+        let file = AclConf::compile(&emqx::file([&section(bundle)])).unwrap();
+        let attributes = [("tenant_id", "shop.acme"), ("auth_mode", "Password")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let client = Client { client_id: "GID_acme@@@ada-1", username: Some("ada"), attributes: &attributes };
+        file.decide(client, Asked { publish: true, topic: "acme/x", qos: 0, retain: false })
+    };
+    assert!(allows(true).is_some_and(|(_, allowed)| allowed));
+    assert!(allows(false).is_some_and(|(_, allowed)| !allowed));
+}
+
+/// An ID that two keys have counts for the first, as it does at a login.
+#[test]
+fn the_rules_of_an_access_key_are_not_those_of_another_that_has_its_id() {
+    let mut bundle = acme();
+    let own = bundle.tenant.access_keys[0].clone();
+    bundle.tenant.access_keys = vec![own.clone(), AccessKey { name: "second".to_owned(), secret: None, ..own }];
+    let second = Subject { access_keys: Some(vec!["second".to_owned()]), ..Subject::default() };
+    bundle.policies = vec![policy("second", second, vec![rule(Effect::Allow, &BOTH, &["acme/x"])])];
+    assert!(!section(bundle).text.contains("{allow"));
 }
 
 #[test]

@@ -34,6 +34,7 @@ async fn acl_files_say_what_is_published_and_hinder_nothing() {
     they_follow_the_clock(&cluster).await;
     what_is_too_large_denies_everything(&cluster).await;
     a_tenant_that_owns_nothing_has_none(&cluster).await;
+    a_tenant_without_a_bundle_holds_up_nobody(&cluster).await;
     what_somebody_did_to_them_is_undone(&cluster).await;
     they_go_with_their_tenant(&cluster).await;
     cluster.settle().await;
@@ -136,6 +137,22 @@ async fn a_tenant_that_owns_nothing_has_none(cluster: &Cluster) {
     wait_agree(cluster, "the files of the others").await;
     assert!(found(cluster, "loses.t.acl").await.is_none());
     cluster.delete(TENANTS, "loses", "t").await;
+}
+
+/// Something stands in the place of its ticket key.
+async fn a_tenant_without_a_bundle_holds_up_nobody(cluster: &Cluster) {
+    let in_the_way = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "stuck.t.ticket-key", "namespace": BUNDLES},
+    });
+    cluster.apply([in_the_way, namespace("stuck"), tenant("stuck", "t")]).await;
+    cluster.wait_reason(TENANTS, "stuck", "t", "Published", "PublishFailed").await;
+    cluster.apply([allow("edits", "t", "own", &["edits/t/second", "edits/t/third"])]).await;
+    wait_with(cluster, "edits.t", "edits/t/third").await;
+    wait_agree(cluster, "the files of the others").await;
+    assert!(data(cluster, "acl", File::Emqx).await.contains("edits/t/third"));
+    cluster.delete(TENANTS, "stuck", "t").await;
 }
 
 async fn what_somebody_did_to_them_is_undone(cluster: &Cluster) {

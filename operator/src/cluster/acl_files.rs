@@ -6,7 +6,8 @@
 //! grants no rights on `ConfigMap`s lacks them and nothing else. What a tenant says is worked out once for each revision,
 //! and again when a credential expires.
 //!
-//! A file of all tenants is not written before each of them was compiled once: after a restart it would lack some of them.
+//! A file of all tenants is not written before each of them that has a bundle was compiled once: after a restart it would lack
+//! some of them.
 
 mod objects;
 mod write;

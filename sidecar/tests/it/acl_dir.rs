@@ -1,7 +1,7 @@
 //! ACL files for brokers that read files: when they are written, what stays, and what a disk that refuses does not stop.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,8 +49,11 @@ impl Desk {
         self.volume.path().join("acl").join(file.name())
     }
 
+    /// `None` where there is none, or something else in its place.
     fn text(&self, file: File) -> Option<String> {
-        fs::read_to_string(self.path(file)).ok()
+        let path = self.path(file);
+        fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
+        fs::read_to_string(path).ok()
     }
 
     /// Whether any of the files has this text.
@@ -161,6 +164,29 @@ async fn what_somebody_changed_or_removed_is_written_again() {
     fs::write(desk.path(File::Emqx), "{allow, all}.\n").unwrap();
     fs::remove_file(desk.path(File::MosquittoAcl)).unwrap();
     desk.until_they_say(&bundles, START).await;
+}
+
+/// A broker may write to its volume: it must neither hold up its sidecar nor lead it elsewhere.
+#[tokio::test]
+async fn whatever_stands_in_the_place_of_a_file_is_replaced_unread() {
+    let desk = Desk::start().await;
+    desk.server.load_fixture();
+    let bundles = [fixture::acme(), fixture::globex()];
+    desk.until_they_say(&bundles, START).await;
+    let elsewhere = desk.volume.path().join("elsewhere");
+    fs::write(&elsewhere, "not ours").unwrap();
+    for file in File::ALL {
+        fs::remove_file(desk.path(file)).unwrap();
+    }
+    // A pipe that nobody writes to, a file without an end, and another file, also where the new one is put first.
+    assert!(std::process::Command::new("mkfifo").arg(desk.path(File::Emqx)).status().unwrap().success());
+    symlink("/dev/zero", desk.path(File::MosquittoAcl)).unwrap();
+    symlink(&elsewhere, desk.path(File::MosquittoPasswords)).unwrap();
+    symlink(&elsewhere, desk.path(File::Emqx).with_extension("new")).unwrap();
+    let is_file = |file: &File| fs::symlink_metadata(desk.path(*file)).is_ok_and(|found| found.is_file());
+    desk.until("files in their places", |_| File::ALL.iter().all(is_file)).await;
+    desk.until_they_say(&bundles, START).await;
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "not ours");
 }
 
 #[tokio::test]

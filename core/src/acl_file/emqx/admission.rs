@@ -36,13 +36,15 @@ pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSecon
     found.push(("modes that are not accepted, and tokens", Who::with(vec![Condition::mode(modes)])));
     if signature {
         let others = pattern::none_of(keys.iter().map(String::as_str));
-        let conditions = vec![Condition::mode([Mode::Signature]), Condition::pattern(Field::Username, others)];
+        let others = others.into_iter().map(|others| Condition::pattern(Field::Username, others));
+        let conditions = [Condition::mode([Mode::Signature])].into_iter().chain(others).collect();
         found.push(("access keys that are not in service", Who::with(conditions)));
     }
     let prefixes = &tenant.claims.client_id_prefixes;
     if !prefixes.is_empty() {
         let others = pattern::begins_with_none_of(prefixes.iter().map(String::as_str));
-        found.push(("client IDs outside the prefixes", Who::with(vec![Condition::pattern(Field::ClientId, others)])));
+        let others = others.into_iter().map(|others| Condition::pattern(Field::ClientId, others));
+        found.push(("client IDs outside the prefixes", Who::with(others.collect())));
     }
     let devices = refused_devices(clients, now);
     if !devices.is_nobody() {
@@ -53,11 +55,9 @@ pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSecon
 
 fn refused_devices(clients: &Clients<'_>, now: UnixSeconds) -> Who {
     let mut who = Who::default();
-    let elsewhere = [Reason::ModeNotAccepted, Reason::ClientIdOutsidePrefixes];
     let own = clients.devices().iter().filter(|persona| has_own_client_id(persona));
-    let refused = own.filter(|it| it.admitted(now).is_err_and(|reason| !elsewhere.contains(&reason)));
     // Nobody else logs in with the client ID of a device, even of one that is refused.
-    let ids: Vec<&str> = refused.map(Persona::client_id).collect();
+    let ids: Vec<&str> = own.filter(|persona| is_refused(persona, now)).map(Persona::client_id).collect();
     if !ids.is_empty() {
         who.or(vec![Condition::one_of(Field::ClientId, ids)]);
     }
@@ -70,7 +70,11 @@ pub(super) fn refused_prefixes<'c, 'i>(
     clients: &'c Clients<'i>,
     now: UnixSeconds,
 ) -> impl Iterator<Item = &'c Persona<'i>> {
-    let expired = move |end: Option<UnixSeconds>| end.is_some_and(|end| end <= now);
-    let prefixed = clients.devices().iter().filter(|persona| !has_own_client_id(persona));
-    prefixed.filter(move |it| it.device().is_some_and(|device| device.disabled || expired(device.expires_at)))
+    clients.devices().iter().filter(move |persona| !has_own_client_id(persona) && is_refused(persona, now))
+}
+
+/// For a reason of its own, and not of the tenant's.
+fn is_refused(persona: &Persona<'_>, now: UnixSeconds) -> bool {
+    let elsewhere = [Reason::ModeNotAccepted, Reason::ClientIdOutsidePrefixes];
+    persona.admitted(now).is_err_and(|reason| !elsewhere.contains(&reason))
 }

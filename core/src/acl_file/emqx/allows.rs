@@ -131,9 +131,10 @@ fn write_topics<'i>(
             (Subscribers::All, _, _) => add(Share::All, topic.guards.clone()),
             (Subscribers::But(values), _, _) => {
                 let others = |(field, values): (Field, BTreeSet<String>)| {
-                    Condition::pattern(field, pattern::none_of(values.iter().map(String::as_str)))
+                    let patterns = pattern::none_of(values.iter().map(String::as_str)).into_iter();
+                    patterns.map(move |pattern| Condition::pattern(field.clone(), pattern))
                 };
-                let guards = topic.guards.iter().cloned().chain(values.into_iter().map(others)).collect();
+                let guards = topic.guards.iter().cloned().chain(values.into_iter().flat_map(others)).collect();
                 add(Share::Subscribe, guards);
                 add(Share::Publish, topic.guards.clone());
             }

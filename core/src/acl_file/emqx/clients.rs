@@ -168,7 +168,10 @@ impl<'i> Clients<'i> {
     }
 
     fn signature_usernames(&self, names: &[String]) -> Vec<String> {
-        let keys = self.index.tenant().access_keys.iter().filter(|key| names.contains(&key.name));
+        let all = &self.index.tenant().access_keys;
+        // An ID counts for the first of the keys that have it.
+        let own = |key: &AccessKey| all.iter().find(|it| it.id == key.id).is_some_and(|it| it.name == key.name);
+        let keys = all.iter().filter(|key| names.contains(&key.name) && own(key));
         keys.map(|key| username(self.index, Mode::Signature, key)).collect()
     }
 }

@@ -1,7 +1,11 @@
 //! Regular expressions for conditions of `acl.conf`: PCRE over bytes, unanchored unless they say otherwise.
 //!
 //! `$` also matches before a line feed at the end, so that an end is always `\z`. A search that takes too long counts as "no
-//! match", which would skip a Deny: no pattern here goes back over what it has passed but for one run.
+//! match", which would skip a Deny: no pattern here goes back over what it has passed but for one run. And PCRE compiles to
+//! 64 KiB at most; one pattern that takes more makes EMQX refuse the whole file, that of all tenants.
+
+/// The most bytes of texts in one pattern: far from what PCRE refuses, which was seen at twice as many.
+const MAX_BYTES: usize = 16 * 1024;
 
 /// What a value in a topic must be like: SEMANTICS.md section 2, over the bytes of its UTF-8.
 pub(super) fn usable(leads: bool) -> &'static str {
@@ -24,18 +28,26 @@ pub(super) fn glob(glob: &str) -> String {
     format!(r"(?s)\A{}{}.*{}\z", literal(head), pieces.concat(), literal(last))
 }
 
-/// Matches what is none of some texts.
-pub(super) fn none_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    format!(r"\A(?!(?:{})\z)", alternatives(texts))
+/// What is none of some texts matches all of these.
+pub(super) fn none_of<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<String> {
+    alternatives(texts).into_iter().map(|texts| format!(r"\A(?!(?:{texts})\z)")).collect()
 }
 
-/// Matches what begins with none of some texts.
-pub(super) fn begins_with_none_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    format!(r"\A(?!{})", alternatives(texts))
+/// What begins with none of some texts matches all of these.
+pub(super) fn begins_with_none_of<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<String> {
+    alternatives(texts).into_iter().map(|texts| format!(r"\A(?!{texts})")).collect()
 }
 
-fn alternatives<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    texts.map(literal).collect::<Vec<_>>().join("|")
+/// Spread over several where one pattern could not hold them.
+fn alternatives<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for text in texts.map(literal) {
+        match found.last_mut().filter(|last| last.len() + text.len() < MAX_BYTES) {
+            Some(last) => last.extend(["|", &text]),
+            None => found.push(text),
+        }
+    }
+    found
 }
 
 /// After a backslash, only ASCII letters and digits mean anything but themselves.
@@ -63,7 +75,16 @@ mod tests {
         ] {
             assert_eq!(glob(text), expected);
         }
-        assert_eq!(none_of(["a|b", "c"].into_iter()), r"\A(?!(?:a\|b|c)\z)");
-        assert_eq!(begins_with_none_of(["a-", "b"].into_iter()), r"\A(?!a\-|b)");
+        assert_eq!(none_of(["a|b", "c"].into_iter()), [r"\A(?!(?:a\|b|c)\z)"]);
+        assert_eq!(begins_with_none_of(["a-", "b"].into_iter()), [r"\A(?!a\-|b)"]);
+    }
+
+    #[test]
+    fn what_one_pattern_cannot_hold_is_spread_over_several() {
+        let texts: Vec<String> = (0..100).map(|number| format!("{number:0>1000}")).collect();
+        let patterns = none_of(texts.iter().map(String::as_str));
+        assert!(patterns.len() > 1 && patterns.iter().all(|pattern| pattern.len() < MAX_BYTES + 20));
+        let held = |text: &String| patterns.iter().filter(|pattern| pattern.contains(text.as_str())).count();
+        assert!(texts.iter().all(|text| held(text) == 1));
     }
 }

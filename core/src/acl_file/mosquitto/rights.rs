@@ -203,6 +203,8 @@ impl<'r> Rights<'r> {
         let lines = roots.into_iter().map(|root| match (first, rest) {
             ("#", _) => format!("{root}/#"),
             (_, Some(rest)) => format!("{root}/{rest}"),
+            // A line would lose the space at its end, and be about another name.
+            (_, None) if root.trim_ascii() != root => format!("{root}/#"),
             (_, None) => root.to_owned(),
         });
         self.denies.extend(lines.map(|line| (cause, line)));

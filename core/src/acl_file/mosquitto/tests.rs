@@ -187,6 +187,11 @@ fn a_deny_that_reaches_names_with_dollars_is_written_for_each_of_them() {
     let everything = Rule { topics: Topics::Everything, ..deny("ps", &[]) };
     let (lines, _) = said(vec![allow("ps", &["$acme/+/b", "acme/#"]), everything]);
     assert_eq!(lines, ["deny #", "deny $acme/#", "readwrite $acme/+/b", "readwrite acme/#"]);
+    // `topic deny $acme ` would be read as `$acme`.
+    let (lines, _) = said(vec![allow("ps", &["$acme /#"]), deny("ps", &["${client_attrs.none}/+"])]);
+    assert_eq!(lines, ["deny +/+", "deny $acme /+", "readwrite $acme /#"]);
+    let (lines, _) = said(vec![allow("ps", &["$acme /#"]), deny("ps", &["${client_attrs.none}x"])]);
+    assert!(lines.iter().any(|line| line == "deny $acme /#"), "{lines:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::objects::{self, AclObject, BROKER_MAP, BROKER_SECRET, MAP_LABEL};
 use super::{Compiled, Standing, is_open};
-use crate::cluster::cache::{Cache, Cached as _, ObjectKey};
+use crate::cluster::cache::{Cache, Cached as _, Group, ObjectKey};
 use crate::cluster::controller::Context;
 use crate::cluster::world::{BrokerCaches, World};
 use crate::config::Broker;
@@ -40,6 +40,8 @@ struct View {
     maps: BTreeMap<String, Arc<AclObject>>,
     secret: Option<Arc<AclObject>>,
     served: BTreeSet<ObjectKey>,
+    /// Those of them that have a bundle. What hinders the first one of a tenant must not hold up the files of the others.
+    published: BTreeSet<ObjectKey>,
 }
 
 impl View {
@@ -47,10 +49,13 @@ impl View {
     fn of(world: &mut World, broker: &Broker) -> Option<Self> {
         let served = world.served_by(broker);
         let caches = world.broker(&broker.name);
+        let has_bundle = |tenant: &&ObjectKey| caches.indexes.group(&Group::Tenant((*tenant).clone())).next().is_some();
+        let published = served.iter().filter(has_bundle).cloned().collect();
         let complete = caches.acl_maps.is_complete() && caches.acl_secrets.is_complete();
         let named = |object: &Arc<AclObject>| (object.key().name, Arc::clone(object));
         let secret = caches.acl_secrets.iter().find(|secret| secret.key().name == BROKER_SECRET);
-        complete.then(|| Self { maps: caches.acl_maps.iter().map(named).collect(), secret: secret.cloned(), served })
+        let maps = caches.acl_maps.iter().map(named);
+        complete.then(|| Self { maps: maps.collect(), secret: secret.cloned(), served, published })
     }
 }
 
@@ -89,7 +94,7 @@ pub(super) async fn write(context: &Context, broker: &Broker) -> Result<(), Writ
     let tenants = context.acl_files.known(&broker.name, |known| known.tenants.clone()).unwrap_or_default();
     let writer = Writer { context, broker, files: broker.wanted_files(), view };
     let mut writes = writer.of_tenants(&tenants);
-    if writer.view.served.iter().all(|tenant| tenants.contains_key(tenant)) {
+    if writer.view.published.iter().all(|tenant| tenants.contains_key(tenant)) {
         writes.extend(writer.of_broker(&tenants));
     }
     let results: Vec<Result<(), WriteError>> = stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;

@@ -202,8 +202,14 @@ fn wanted(term: &Term) -> Result<Wanted, String> {
     }
 }
 
+/// PCRE compiles to 64 KiB at most, which text in an alternative reaches at about half as many bytes.
+const MAX_PATTERN_BYTES: usize = 32_000;
+
 fn regex(term: &Term) -> Result<Regex, String> {
     let pattern = one_character_a_byte(text(term)?.as_bytes());
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err("regular expression is too large".to_owned());
+    }
     Regex::new(&pattern).map_err(|error| format!("{pattern}: {error}"))
 }
 
