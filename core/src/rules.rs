@@ -11,7 +11,7 @@ mod of_client;
 mod trie;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
@@ -168,14 +168,6 @@ impl Rules {
                 !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
             })
         })
-    }
-
-    /// How many of some clients each policy selects, by their audiences.
-    pub(crate) fn count_by_policy<'a>(&self, clients: impl Iterator<Item = &'a [AudienceId]>) -> BTreeMap<&str, usize> {
-        let mut by_audience: BTreeMap<AudienceId, usize> = BTreeMap::new();
-        clients.flatten().for_each(|audience| *by_audience.entry(*audience).or_default() += 1);
-        let count = |audience| by_audience.get(audience).copied();
-        self.policies.iter().zip(&self.audience_of).filter_map(|(name, id)| Some((name.as_str(), count(id)?))).collect()
     }
 
     fn grant(&self, principal: &Principal<'_>, allows: &Walk<'_>) -> Option<Cause<'_>> {

@@ -235,7 +235,6 @@ pub struct AclPolicyStatus {
     /// `CompiledWithWarnings`; or `Findings`, `NotAccepted`.
     /// `TestsPassed`: every test of `spec.tests` got the answer that it expects. Reasons: `Passed`; or `Failed`, whose message tells
     /// the first failures, `NoTests`, `NotEvaluated`.
-    /// `TestsPassed`: every test got the answer that it expects. Reasons: `Passed`; or `Failed`, `NoTests`, `NotEvaluated`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -245,8 +244,9 @@ pub struct AclPolicyStatus {
     #[schemars(with = "i64")]
     pub matched_devices: Option<u32>,
 
-    /// What is not in force as written, and what is in force but looks like a mistake. Each begins with its place and ends with
-    /// a reason, for example `rules[0].topics[1]: no filter of the topic space covers it (OutsideTopicSpace)`.
+    /// What is not in force as written, and what is in force but looks like a mistake; of more than 64 the worst, and how many
+    /// there are besides. Each begins with its place and ends with a reason, for example `rules[0].topics[1]: no filter of the
+    /// topic space covers it (OutsideTopicSpace)`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<String>,
 }

@@ -10,6 +10,7 @@ mod subjects;
 mod topics;
 mod wide;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::acl_file::{self, Language, Narrowed};
@@ -24,8 +25,9 @@ use population::Population;
 use crate::config::Broker;
 use crate::finding::{AclFile, Finding, FindingReason, Place};
 
-/// The most comparisons of subjects that are made for one tenant: about a second's worth.
-const MAX_COMPARISONS: usize = 5_000_000;
+/// The most steps that are made for one tenant and kind of finding, of which a comparison of two globs is one for each `*`:
+/// about a second's worth.
+const MAX_STEPS: usize = 30_000_000;
 
 /// What was found about the policies of one tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,28 +39,29 @@ pub struct Analysis {
     pub notes: BTreeMap<String, Vec<Finding>>,
     /// How many devices each policy selects; policies that select none are absent.
     pub devices: BTreeMap<String, usize>,
-    /// Whether every Allow was compared with all others that could make it idle; otherwise some such findings are missing.
+    /// Whether every Allow was compared with all others that matter to it; otherwise some findings `ShadowedByDeny`,
+    /// `InsideAnotherAllow` and `ReachesEveryDevice` are missing.
     pub complete: bool,
 }
 
 /// How much may still be compared.
 #[derive(Debug)]
-pub struct Limit(usize);
+pub struct Limit(Cell<usize>);
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(MAX_COMPARISONS)
+        Self(Cell::new(MAX_STEPS))
     }
 }
 
 impl Limit {
-    fn take(&mut self) -> bool {
-        self.spend(1);
-        self.0 > 0
+    /// Whether anything is left.
+    fn lasts(&self) -> bool {
+        self.0.get() > 0
     }
 
-    fn spend(&mut self, comparisons: usize) {
-        self.0 = self.0.saturating_sub(comparisons);
+    fn spend(&self, steps: usize) {
+        self.0.set(self.0.get().saturating_sub(steps));
     }
 }
 
@@ -70,18 +73,18 @@ pub fn analyse<'n>(
     narrowed: impl IntoIterator<Item = (Language, &'n Narrowed)>,
 ) -> Analysis {
     let policies = in_order(index.policies());
-    let mut analysis = Analysis { complete: true, ..Analysis::default() };
-    let mut limit = Limit::default();
+    let mut analysis = Analysis::default();
+    let (limit, wide_limit) = (Limit::default(), Limit::default());
     let mut found: BTreeMap<String, BTreeSet<Finding>> = BTreeMap::new();
     let mut tell = |policy: &str, finding| _ = found.entry(policy.to_owned()).or_default().insert(finding);
-    for idle in idle(&policies, &mut limit) {
+    for idle in idle(&policies, &limit) {
         tell(idle.policy, of_idle(&idle));
     }
-    analysis.complete = limit.take();
     policies.iter().for_each(|policy| of_shape(policy).into_iter().for_each(|finding| tell(&policy.name, finding)));
     let population = Population::of(index, &policies);
     population.findings(&policies).into_iter().for_each(|(policy, finding)| tell(policy, finding));
-    wide::findings(index, &policies, &population).into_iter().for_each(|(policy, finding)| tell(policy, finding));
+    let wide = wide::findings(index, &policies, &population, &wide_limit);
+    wide.into_iter().for_each(|(policy, finding)| tell(policy, finding));
     for (language, Narrowed { policy, rule, message }) in narrowed {
         let file = Some(AclFile { broker: broker.name.clone(), language });
         let (place, reason) = (Place::Rule(*rule), FindingReason::NarrowedInAclFile);
@@ -94,6 +97,7 @@ pub fn analyse<'n>(
     }
     analysis.findings = found.into_iter().map(|(policy, findings)| (policy, findings.into_iter().collect())).collect();
     analysis.devices = population.devices();
+    analysis.complete = limit.lasts() && wide_limit.lasts();
     analysis
 }
 

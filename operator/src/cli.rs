@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Config;
 use crate::manifest::definitions::definitions;
 use crate::offline::Summary;
+use crate::offline::report::Counts;
 use crate::offline::standalone::{self, Standalone};
 use crate::{cluster, offline};
 
@@ -149,7 +150,8 @@ fn compile(args: &CompileArgs) -> Outcome {
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
         Format::Human => {
             report.lines().for_each(|line| complain(&line));
-            let findings = report.lines().count();
+            let Counts { findings, violations } = report.summary;
+            let findings = findings + violations;
             println!("{bundles} bundles in {}, {written} written, {findings} findings", shown(&args.out));
         }
     }

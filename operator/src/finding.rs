@@ -3,6 +3,7 @@
 //! A person reads them in `status.findings`, a pipeline in the report of `compile`: so each has a reason from a closed list, and
 //! the place in the object that has to be edited.
 
+mod listed;
 mod told;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use mqtt_access_core::acl_file::Language;
 use mqtt_access_crds::PolicyCompiled;
 use serde::Serialize;
 
+pub(crate) use listed::listed;
 pub use told::Told;
 
 /// One thing to be told about a policy.

@@ -26,6 +26,7 @@ mod names;
 pub mod offline;
 pub mod policy_tests;
 pub(crate) mod service;
+mod shorten;
 
 /// An error with its causes on one line, for a log or a condition.
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {

@@ -86,10 +86,15 @@ async fn the_api_server_refuses_what_can_never_match_and_warns_of_what_is_probab
     };
     apply("crds").await;
     plane.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).await.unwrap();
-    apply("examples/cluster/admission.yaml").await;
     let reserved = policy(&everyone(), &rule("Deny", &["Subscribe"], "$share/g/acme/#"));
+    let mut old = reserved.clone();
+    old["metadata"]["name"] = json!("stored-before");
+    plane.kubectl_as(plane.admin_kubeconfig()).run_with_stdin(&["create", "-f", "-"], &old.to_string()).await.unwrap();
+    apply("examples/cluster/admission.yaml").await;
     // A policy of admission takes a moment until it counts.
     wait::until("the admission policies to count", SOON, async || told(&plane, &reserved).await.err().map(drop)).await;
+
+    what_was_stored_before_is_judged_when_its_spec_changes(&plane).await;
 
     let mut retained = rule("Allow", &["Subscribe"], "acme/y");
     retained["retain"] = json!(true);
@@ -138,4 +143,18 @@ async fn the_api_server_refuses_what_can_never_match_and_warns_of_what_is_probab
     let past = told(&plane, &device("2020-01-01T00:00:00Z")).await.unwrap_err();
     assert!(past.contains("Warning: ") && past.contains("has passed already"), "{past}");
     told(&plane, &device("2099-01-01T00:00:00Z")).await.unwrap();
+}
+
+/// A label, a finalizer that goes or a status must not wait for an edit of what was fine once.
+async fn what_was_stored_before_is_judged_when_its_spec_changes(plane: &ControlPlane) {
+    let patch = async |patch: Value, more: &[&str]| {
+        let args = ["patch", "aclpolicy", "stored-before", "--type=merge", "-p", &patch.to_string()];
+        plane.kubectl(&[&args, more].concat()).await
+    };
+    patch(json!({"metadata": {"labels": {"a": "b"}, "finalizers": ["example.org/x"]}}), &[]).await.unwrap();
+    patch(json!({"metadata": {"finalizers": null}}), &[]).await.unwrap();
+    patch(json!({"status": {"observedGeneration": 1}}), &["--subresource=status"]).await.unwrap();
+    let still = json!([{"effect": "Deny", "actions": ["Publish"], "topics": ["$share/g/acme/#"]}]);
+    let told = patch(json!({"spec": {"rules": still}}), &[]).await.unwrap_err().to_string();
+    assert!(told.contains("requests are judged without"), "{told}");
 }

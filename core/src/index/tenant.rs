@@ -1,6 +1,6 @@
 //! One tenant's bundle, indexed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Session;
@@ -114,12 +114,6 @@ impl TenantIndex {
     #[must_use]
     pub fn next_expiry(&self, now: UnixSeconds) -> Option<UnixSeconds> {
         self.devices.iter().filter_map(|entry| entry.device.expires_at).filter(|end| *end > now).min()
-    }
-
-    /// How many devices each policy selects; policies that select none are absent.
-    #[must_use]
-    pub fn devices_by_policy(&self) -> BTreeMap<&str, usize> {
-        self.rules.count_by_policy(self.devices.iter().map(|entry| &*entry.audiences))
     }
 
     /// The policies as the bundle has them, in no order; one may come in several parts.

@@ -92,7 +92,7 @@ struct Search<'p> {
 }
 
 /// The topics of Allow rules that change nothing, in the order of policies, rules and topics. Stops at the limit.
-pub fn idle<'p>(policies: &[&'p Policy], limit: &mut Limit) -> Vec<Idle<'p>> {
+pub fn idle<'p>(policies: &[&'p Policy], limit: &Limit) -> Vec<Idle<'p>> {
     let mut search = Search::default();
     let mut allowed = Vec::new();
     for policy in policies {
@@ -127,22 +127,22 @@ impl<'p> Search<'p> {
         first..self.entries.len()
     }
 
-    fn judge(&mut self, number: Number, limit: &mut Limit) -> Option<Idle<'p>> {
+    fn judge(&mut self, number: Number, limit: &Limit) -> Option<Idle<'p>> {
         let Self { entries, groups, allow, deny } = self;
-        let inner = entries.get(number)?;
+        let inner = entries.get(number).filter(|_| limit.lasts())?;
         let including = groups.including(inner.group, limit);
-        let mut first = |tree: &Tree, effect, test: &dyn Fn(Number, &Entry<'_>) -> bool| {
+        let first = |tree: &Tree, effect, test: &dyn Fn(Number, &Entry<'_>) -> bool| {
             let said = |number: &Number| {
                 let outer = entries.get(*number)?;
                 (outer.says.include(inner.says, effect) && test(*number, outer)).then_some(*number)
             };
-            let mut places = tree.covering(&inner.topic).into_iter();
+            let mut places = tree.covering(&inner.topic, limit).into_iter();
             places.find_map(|place| numbers(place, &including, limit).find_map(said))
         };
         let shadow = first(deny, Effect::Deny, &|_, _| true).map(|by| (Why::Shadowed, by));
         let found = shadow.or_else(|| {
             let wider = |other: Number, outer: &Entry<'_>| {
-                other != number && (other < number || !is_within(outer, inner, groups))
+                other != number && (other < number || !is_within(outer, inner, groups, limit))
             };
             first(allow, Effect::Allow, &wider).map(|by| (Why::Inside, by))
         });
@@ -154,7 +154,7 @@ impl<'p> Search<'p> {
 }
 
 /// The topics at a place whose policies have one of these subjects.
-fn numbers<'t>(place: &'t Place, including: &[Group], limit: &mut Limit) -> impl Iterator<Item = &'t Number> {
+fn numbers<'t>(place: &'t Place, including: &[Group], limit: &Limit) -> impl Iterator<Item = &'t Number> {
     let by_place = place.len() < including.len();
     let found: Vec<&Vec<Number>> = if by_place {
         let known = place.iter().filter(|(group, _)| including.binary_search(group).is_ok());
@@ -167,8 +167,8 @@ fn numbers<'t>(place: &'t Place, including: &[Group], limit: &mut Limit) -> impl
 }
 
 /// Whether one Allow grants no more than another.
-fn is_within(inner: &Entry<'_>, outer: &Entry<'_>, groups: &Groups<'_>) -> bool {
+fn is_within(inner: &Entry<'_>, outer: &Entry<'_>, groups: &Groups<'_>, limit: &Limit) -> bool {
     outer.says.include(inner.says, Effect::Allow)
-        && groups.include(outer.group, inner.group)
+        && groups.include(outer.group, inner.group, limit)
         && covers(&outer.topic, &inner.topic)
 }

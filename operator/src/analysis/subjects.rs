@@ -54,12 +54,12 @@ impl<'p> Groups<'p> {
 
     /// Those that select all that one selects, as an Allow reads both; a Deny selects no fewer. In ascending order, and
     /// without those for which the limit did not suffice.
-    pub(super) fn including(&mut self, inner: Group, limit: &mut Limit) -> Rc<[Group]> {
+    pub(super) fn including(&mut self, inner: Group, limit: &Limit) -> Rc<[Group]> {
         if let Some(known) = self.known.get(&inner) {
             return Rc::clone(known);
         }
         let mut found = self.candidates(inner);
-        found.retain(|outer| *outer == inner || (limit.take() && self.include(*outer, inner)));
+        found.retain(|outer| *outer == inner || (limit.lasts() && self.include(*outer, inner, limit)));
         let found: Rc<[Group]> = found.into();
         self.known.insert(inner, Rc::clone(&found));
         found
@@ -77,9 +77,9 @@ impl<'p> Groups<'p> {
     }
 
     /// Whether the one selects all that the other selects.
-    pub(super) fn include(&self, outer: Group, inner: Group) -> bool {
+    pub(super) fn include(&self, outer: Group, inner: Group, limit: &Limit) -> bool {
         let (Some(outer), Some(inner)) = (self.lists.get(outer), self.lists.get(inner)) else { return false };
-        outer == inner || inner.iter().all(|inner| outer.iter().any(|outer| includes(outer, inner)))
+        outer == inner || inner.iter().all(|inner| outer.iter().any(|outer| includes(outer, inner, limit)))
     }
 }
 
@@ -126,7 +126,10 @@ fn everyone() -> Subject {
     Subject { everyone: true, ..Subject::default() }
 }
 
-fn includes(outer: &Subject, inner: &Subject) -> bool {
+/// It is told in full whatever is left of the limit: a `false` that is none would make two topics that grant the same look as if
+/// each could go.
+fn includes(outer: &Subject, inner: &Subject, limit: &Limit) -> bool {
+    limit.spend(1);
     if *outer == everyone() {
         return true;
     }
@@ -138,16 +141,25 @@ fn includes(outer: &Subject, inner: &Subject) -> bool {
     let Subject { everyone: _, device_selector, client_ids, attributes, access_keys } = outer;
     let demands = device_selector.is_some() || client_ids.is_some() || attributes.is_some() || access_keys.is_some();
     demands
-        && implied(device_selector.as_ref(), inner.device_selector.as_ref(), selector)
+        && implied(device_selector.as_ref(), inner.device_selector.as_ref(), |outer, inner| {
+            limit.spend(outer.match_labels.len() + outer.match_expressions.len() * inner.match_expressions.len());
+            selector(outer, inner)
+        })
         && implied(client_ids.as_ref(), inner.client_ids.as_ref(), |outer, inner| {
-            inner.iter().all(|inner| outer.iter().any(|outer| glob::covers(outer, inner)))
+            inner.iter().all(|inner| outer.iter().any(|outer| covers(outer, inner, limit)))
         })
         && implied(attributes.as_ref(), inner.attributes.as_ref(), |outer, inner| {
             !outer.is_empty() && outer.iter().all(|(name, value)| inner.get(name) == Some(value))
         })
         && implied(access_keys.as_ref(), inner.access_keys.as_ref(), |outer, inner| {
+            limit.spend(outer.len());
             inner.iter().all(|name| outer.contains(name))
         })
+}
+
+fn covers(outer: &str, inner: &str, limit: &Limit) -> bool {
+    limit.spend(1 + outer.bytes().filter(|byte| *byte == b'*').count());
+    glob::covers(outer, inner)
 }
 
 /// Whether a condition of the outer subject holds wherever the inner subject's condition of the same kind does.
@@ -184,8 +196,8 @@ mod tests {
     fn include(outer: &[Subject], inner: &[Subject]) -> bool {
         let mut groups = Groups::default();
         let (outer, inner) = (groups.number(outer), groups.number(inner));
-        let included = groups.including(inner, &mut Limit::default()).contains(&outer);
-        assert_eq!(included, groups.include(outer, inner), "what is found is what comparing finds");
+        let included = groups.including(inner, &Limit::default()).contains(&outer);
+        assert_eq!(included, groups.include(outer, inner, &Limit::default()), "what is found is what comparing finds");
         included
     }
 

@@ -1,4 +1,4 @@
-//! Each finding with an object that has it and one that looks alike and has not, and tenants that are large on purpose.
+//! Each finding with an object that has it and one that looks alike and has not.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::Config;
+
+mod large;
 
 fn tenant(access_keys: &[&str]) -> Tenant {
     Tenant {
@@ -310,79 +312,6 @@ fn the_parts_of_a_policy_are_one_policy() {
     let parts = [second, first].map(|rules| Policy { rules: rules.to_vec(), ..whole.clone() });
     let expected = ["a subjects SelectsNobody", "a rules[1].topics[0] InsideAnotherAllow"];
     assert_eq!(found(&["k"], two_devices(), parts.to_vec()), expected);
-}
-
-fn numbered(count: usize, policy: impl Fn(usize) -> Policy) -> Vec<Policy> {
-    (0..count).map(policy).collect()
-}
-
-/// A tenant that is as large as tenants get; each shape would be quadratic if pairs were compared blindly.
-#[test]
-fn five_thousand_policies_are_analysed_whole() {
-    let fleet: Vec<Device> = (0..2_000)
-        .map(|n| device(&format!("d{n}"), &json!({"n": n.to_string()}), &json!({"site": format!("s{n}")})))
-        .collect();
-    let shapes: [(&str, Vec<Policy>); 4] = [
-        (
-            "one topic for everyone",
-            numbered(5_000, |n| {
-                policy(
-                    &format!("p{n:04}"),
-                    &everyone(),
-                    &[rule("Allow", &BOTH, &["acme/${clientid}/#"]), rule("Deny", &BOTH, &["acme/secret"])],
-                )
-            }),
-        ),
-        (
-            "one topic, each with subjects of its own",
-            numbered(5_000, |n| {
-                policy(
-                    &format!("p{n:04}"),
-                    &json!([{"deviceSelector": {"matchLabels": {"n": n.to_string()}}}]),
-                    &[rule("Allow", &BOTH, &["acme/${clientid}/#"])],
-                )
-            }),
-        ),
-        (
-            "globs that explode",
-            numbered(1_000, |n| {
-                let globs: Vec<String> = (0..4).map(|k| format!("*{n}*{k}*d*")).collect();
-                policy(
-                    &format!("p{n:04}"),
-                    &json!([{"clientIds": globs}]),
-                    &[rule("Allow", &BOTH, &[&format!("acme/{n}")])],
-                )
-            }),
-        ),
-        (
-            "a variable each",
-            numbered(5_000, |n| {
-                policy(
-                    &format!("p{n:04}"),
-                    &everyone(),
-                    &[rule("Allow", &BOTH, &[&format!("acme/${{client_attrs.a{n}}}")])],
-                )
-            }),
-        ),
-    ];
-    for (shape, policies) in shapes {
-        let index = index(&["k"], fleet.clone(), policies);
-        let first = analysed(&index);
-        assert_eq!(first, analysed(&index), "{shape}: the order is always the same");
-        assert!(first.complete, "{shape}");
-    }
-}
-
-#[test]
-fn what_would_cost_too_much_is_left_out_and_told() {
-    let policies: Vec<Policy> = ["a*", "ab*", "abc*"]
-        .map(|id| policy(id, &json!([{"clientIds": [id]}]), &[rule("Allow", &BOTH, &["acme/x"])]))
-        .into();
-    let policies: Vec<&Policy> = policies.iter().collect();
-    let mut limit = Limit(1);
-    assert_eq!(idle(&policies, &mut limit), []);
-    assert!(!limit.take());
-    assert_eq!(idle(&policies, &mut Limit::default()).len(), 2);
 }
 
 #[test]

@@ -8,10 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use mqtt_access_core::template::{Part, TemplateLevel, Topic};
 
+use super::Limit;
 use super::subjects::Group;
 
 /// The number of a topic among all topics of a tenant's rules.
 pub(super) type Number = usize;
+
+/// The steps of a visit to a place.
+const VISIT: usize = 4;
 
 /// Topics by where they stand in the tree; those of each place by the subjects of their policies.
 #[derive(Debug, Default)]
@@ -53,18 +57,22 @@ impl Tree {
         Some(&mut self.nodes.get_mut(at)?.end)
     }
 
-    /// The places of the topics that cover a topic, in an order that is always the same.
-    pub(super) fn covering(&self, topic: &Topic) -> Vec<&Place> {
+    /// The places of the topics that cover a topic, in an order that is always the same; without those for which the limit did
+    /// not suffice.
+    pub(super) fn covering(&self, topic: &Topic, limit: &Limit) -> Vec<&Place> {
         let mut found = Vec::new();
         let exact = text(topic).and_then(|text| self.exact.get(text.as_ref()));
         found.extend(exact);
         let levels = levels(topic);
-        self.descend(0, &canonical(&levels), true, &mut found);
+        self.descend(0, &canonical(&levels), limit, &mut found);
         found
     }
 
-    fn descend<'t>(&'t self, at: usize, levels: &[TemplateLevel], first: bool, found: &mut Vec<&'t Place>) {
-        let Some(node) = self.nodes.get(at) else { return };
+    /// Two ways go on from each level that is no wildcard, so there may be as many as there are topics.
+    fn descend<'t>(&'t self, at: usize, levels: &[TemplateLevel], limit: &Limit, found: &mut Vec<&'t Place>) {
+        let Some(node) = self.nodes.get(at).filter(|_| limit.lasts()) else { return };
+        limit.spend(VISIT);
+        let first = at == 0;
         let Some((level, rest)) = levels.split_first() else {
             return found.extend([&node.hash, &node.end]);
         };
@@ -77,7 +85,7 @@ impl Tree {
         }
         let plus = node.children.get(&TemplateLevel::Plus).filter(|_| reached && *level != TemplateLevel::Plus);
         for child in node.children.get(level).into_iter().chain(plus) {
-            self.descend(*child, rest, false, found);
+            self.descend(*child, rest, limit, found);
         }
     }
 }
@@ -86,7 +94,7 @@ impl Tree {
 pub(super) fn covers(outer: &Topic, inner: &Topic) -> bool {
     let mut tree = Tree::default();
     tree.place(outer).map(|place| place.insert(0, Vec::new()));
-    tree.covering(inner).iter().any(|place| !place.is_empty())
+    tree.covering(inner, &Limit::default()).iter().any(|place| !place.is_empty())
 }
 
 /// `+/#` matches exactly what `#` matches.

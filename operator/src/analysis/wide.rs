@@ -9,22 +9,26 @@
 //!
 //! `acme/fleet/#` for everyone is fine beside `acme/${clientid}/#`; `acme/#` and `acme/+/status` are not.
 
+use std::collections::BTreeSet;
+
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Topics};
 use mqtt_access_core::template::{Topic, Variable};
 use mqtt_access_core::topic::{Filter, covers};
 
+use super::Limit;
 use super::population::{Population, variables};
 use super::topic_place;
 use crate::finding::{Finding, FindingReason};
 
-/// The most different topics of clients' own with which each wide topic is compared; a tenant has a handful.
-const MAX_OWN: usize = 1000;
+/// The steps of a comparison of two filters.
+const COMPARISON: usize = 8;
 
 pub(super) fn findings<'p>(
     index: &TenantIndex,
     policies: &[&'p Policy],
     population: &Population<'_>,
+    limit: &Limit,
 ) -> Vec<(&'p str, Finding)> {
     let for_all: Vec<&'p Policy> = policies.iter().copied().filter(|policy| population.is_for_all(policy)).collect();
     let wide: Vec<(&'p str, &'p Rule, usize, &'p str)> = for_all.into_iter().flat_map(candidates).collect();
@@ -35,7 +39,10 @@ pub(super) fn findings<'p>(
     let space: Vec<&str> = index.tenant().claims.topic_space.iter().map(|space| space.filter.as_str()).collect();
     let reaches = |rule: &Rule, topic: &str| {
         let Ok(filter) = Filter::parse(topic) else { return false };
-        let covered = |inner: &str| Filter::parse(inner).is_ok_and(|inner| covers(filter, inner));
+        let covered = |inner: &str| {
+            limit.spend(COMPARISON);
+            limit.lasts() && Filter::parse(inner).is_ok_and(|inner| covers(filter, inner))
+        };
         let whole = !space.is_empty() && space.iter().all(|inner| covered(inner));
         whole || rule.actions.iter().any(|action| own.of_action(*action).iter().any(|inner| covered(inner)))
     };
@@ -64,8 +71,8 @@ fn candidates(policy: &Policy) -> Vec<(&str, &Rule, usize, &str)> {
 /// The topics that are one client's own, with their variables read as `+`.
 #[derive(Default)]
 struct Own {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
+    publish: BTreeSet<String>,
+    subscribe: BTreeSet<String>,
 }
 
 impl Own {
@@ -79,24 +86,21 @@ impl Own {
             for topic in topics.filter(|topic| variables(topic).iter().any(differs)) {
                 let Some(widest) = topic.widest() else { continue };
                 for action in &rule.actions {
-                    let known = own.of_action_mut(*action);
-                    if known.len() < MAX_OWN && !known.contains(&widest) {
-                        known.push(widest.clone());
-                    }
+                    own.of_action_mut(*action).insert(widest.clone());
                 }
             }
         }
         own
     }
 
-    fn of_action(&self, action: Action) -> &[String] {
+    fn of_action(&self, action: Action) -> &BTreeSet<String> {
         match action {
             Action::Publish => &self.publish,
             Action::Subscribe => &self.subscribe,
         }
     }
 
-    fn of_action_mut(&mut self, action: Action) -> &mut Vec<String> {
+    fn of_action_mut(&mut self, action: Action) -> &mut BTreeSet<String> {
         match action {
             Action::Publish => &mut self.publish,
             Action::Subscribe => &mut self.subscribe,

@@ -55,7 +55,6 @@ pub(super) struct Memory {
     /// What Secrets that are referred to held, with their versions.
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
-    pub(super) counted: Option<tokio::time::Instant>,
     pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
     failures: u32,

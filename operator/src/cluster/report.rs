@@ -33,8 +33,10 @@ use crate::config::Broker;
 pub(super) use tests_passed::{Tested, test};
 use write::{condition, write_status};
 
-/// How often the policies of a tenant are analysed anew, and the devices that they select counted.
+/// How often the policies of a tenant are analysed anew while only its devices change, and the devices that they select counted.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
+/// Policies that changed are analysed at once, for as long as this is no more than one part in so many of the time.
+const SHARE: u32 = 10;
 
 /// Why conditions are not written.
 #[derive(Debug, Error)]
@@ -47,39 +49,51 @@ pub(super) struct ReportError {
 
 /// Analyses the policies of a tenant, or adds what was found a moment ago about those that have not changed since.
 pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundle: &Bundle, reports: &mut Reports) {
-    let moment = Instant::now();
-    let due = context.memory(key, |memory| {
-        let due = memory.counted.is_none_or(|at| moment.duration_since(at) >= COUNT_EVERY);
-        memory.counted = if due { Some(moment) } else { memory.counted };
-        due
-    });
-    if due {
-        if let Some(analysed) = Analysed::of(broker, bundle) {
-            reports.add(&analysed.analysis);
-            context.memory(key, |memory| memory.analysed = Some(Arc::new(analysed)));
+    let known = context.memory(key, |memory| memory.analysed.clone());
+    match known.as_deref().map(|known| (known, known.lasts(bundle))).filter(|(_, lasts)| !lasts.is_zero()) {
+        Some((known, lasts)) => {
+            context.queue.push(key.clone(), lasts);
+            known.tell(bundle, reports);
         }
-    } else {
-        context.queue.push(key.clone(), COUNT_EVERY);
-        let known = context.memory(key, |memory| memory.analysed.clone());
-        known.iter().for_each(|known| known.tell(bundle, reports));
+        None => {
+            if let Some(analysed) = Analysed::of(key, broker, bundle) {
+                reports.add(&analysed.analysis);
+                context.memory(key, |memory| memory.analysed = Some(Arc::new(analysed)));
+            }
+        }
     }
     context.figures.set(key, Figures::of(broker, bundle, reports));
 }
 
-/// What was found about a tenant, and in which policies.
+/// What was found about a tenant, in which policies, when, and how long it took.
 pub(super) struct Analysed {
     policies: Vec<Policy>,
     analysis: Analysis,
+    at: Instant,
+    took: Duration,
 }
 
 impl Analysed {
-    fn of(broker: &Broker, bundle: &Bundle) -> Option<Self> {
+    fn of(key: &ObjectKey, broker: &Broker, bundle: &Bundle) -> Option<Self> {
+        let begun = Instant::now();
         // The compiler has read every topic: it cannot fail.
         let index = TenantIndex::new(bundle.clone(), 0).ok()?;
         let narrowed = analysis::narrowed(&index, broker, now());
         let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
         let analysis = analysis::analyse(&index, broker, narrowed);
-        Some(Self { policies: bundle.policies.clone(), analysis })
+        if !analysis.complete {
+            tracing::warn!(tenant = %key, "the policies are too many to compare them all; some findings are missing");
+        }
+        let at = Instant::now();
+        Some(Self { policies: bundle.policies.clone(), analysis, at, took: at.duration_since(begun) })
+    }
+
+    /// How much longer it is good enough. A condition says that every rule is in force as written, and of policies that
+    /// changed nobody has looked yet.
+    fn lasts(&self, bundle: &Bundle) -> Duration {
+        let age = self.at.elapsed();
+        let good = if self.policies == bundle.policies { COUNT_EVERY } else { COUNT_EVERY.min(self.took * SHARE) };
+        good.saturating_sub(age)
     }
 
     /// Of a policy that was edited since, nothing is known yet.

@@ -23,7 +23,8 @@ pub(super) struct Document {
 pub(super) fn texts(paths: &[PathBuf]) -> Vec<(PathBuf, String)> {
     let mut walk = Walk::default();
     paths.iter().for_each(|path| walk.visit(path, true));
-    walk.files.into_iter().filter_map(|file| fs::read_to_string(&file).ok().map(|text| (file, text))).collect()
+    let text = |file: &PathBuf| Some(without_mark(&fs::read_to_string(file).ok()?).to_owned());
+    walk.files.into_iter().filter_map(|file| text(&file).map(|text| (file, text))).collect()
 }
 
 /// Every document of the files and folders that is not empty; what cannot be read goes to `refusals`.
@@ -93,7 +94,7 @@ fn is_json(path: &Path) -> bool {
 fn read(file: &Path) -> Result<Vec<Document>, Refusal> {
     let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| refusal(file, 0, "is not UTF-8: convert it".to_owned()))?;
-    let text = text.trim_start_matches('\u{feff}');
+    let text = without_mark(text);
     let values = if is_json(file) { yaml::json_documents(text) } else { yaml::documents(text) };
     let mut documents = Vec::new();
     for (value, number) in values.into_iter().zip(1..) {
@@ -104,6 +105,11 @@ fn read(file: &Path) -> Result<Vec<Document>, Refusal> {
         }
     }
     Ok(documents)
+}
+
+/// The text behind a byte order mark, which some editors write.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 fn place(file: &Path, document: usize) -> Place {

@@ -127,6 +127,16 @@ items:
     }
 
     #[test]
+    fn lines_are_those_of_an_editor_whatever_ends_them_and_wherever_a_rule_was_written_first() {
+        let crlf = format!("\u{feff}{}", TEXT.replace('\n', "\r\n"));
+        assert!(lines("a.yaml", &crlf).place("a", "p", 1).is_some_and(|place| place.ends_with("a.yaml:19")));
+        let twice = "kind: AclPolicy\nmetadata: {name: p}\nspec:\n  rules:\n    - &r {effect: Deny}\n    - *r\n";
+        let lines = lines("a.yaml", twice);
+        assert!(lines.place("default", "p", 0).is_some_and(|place| place.ends_with("a.yaml:5")));
+        assert!(lines.place("default", "p", 1).is_some_and(|place| place.ends_with("a.yaml:6")));
+    }
+
+    #[test]
     fn json_has_lines_too() {
         let text = "{\"kind\": \"AclPolicy\", \"metadata\": {\"name\": \"p\"}, \"spec\": {\"rules\": [\n{},\n{}]}}";
         assert!(lines("a.json", text).place("default", "p", 1).is_some_and(|place| place.ends_with("a.json:3")));

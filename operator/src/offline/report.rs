@@ -71,7 +71,7 @@ pub struct TenantReport {
     /// What ACL files say less than the rules, where nobody chose those files: no findings.
     pub notes: Vec<Told>,
     /// Whether every Allow was compared with all others; `false` where the tenant is too large for that, and some findings
-    /// `ShadowedByDeny` and `InsideAnotherAllow` are missing.
+    /// `ShadowedByDeny`, `InsideAnotherAllow` and `ReachesEveryDevice` are missing.
     pub analysis_complete: bool,
 }
 
@@ -117,13 +117,17 @@ impl Report {
         self.findings.iter().chain(of_tenants)
     }
 
-    /// What a person has to read: violations first.
+    /// What a person has to read: violations first, and at the end of whom not everything was found.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let violations = self.brokers.iter().flat_map(|broker| {
             let violations = broker.isolation.violations.iter();
             violations.map(|violation| format!("broker {}: tenants are not isolated: {violation}", broker.broker))
         });
-        violations.chain(self.findings().map(ToString::to_string))
+        let tenants = self.brokers.iter().flat_map(|broker| &broker.tenants);
+        let incomplete = tenants.filter(|tenant| !tenant.analysis_complete).map(|TenantReport { namespace, name, .. }| {
+            format!("MqttTenant {namespace}/{name}: the policies are too many to compare them all; some findings are missing")
+        });
+        violations.chain(self.findings().map(ToString::to_string)).chain(incomplete)
     }
 
     /// Whether there is nothing to complain about.
@@ -131,5 +135,45 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         let Counts { findings, violations } = self.summary;
         findings == 0 && violations == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isolation::{Violation, ViolationReason};
+
+    fn report(isolation: Isolation, tenants: Vec<TenantReport>) -> Report {
+        Report::new(vec![BrokerReport { broker: "b".to_owned(), isolation, tenants }], Vec::new())
+    }
+
+    #[test]
+    fn a_violation_of_isolation_is_told_first_and_is_not_clean() {
+        let violation = Violation {
+            reason: ViolationReason::TopicSpaceOverlap,
+            tenants: vec!["ns/a".to_owned(), "ns/b".to_owned()],
+            message: "m".to_owned(),
+            witness: Some("t/x".to_owned()),
+        };
+        let isolation = Isolation { violations: vec![violation], ..Isolation::default() };
+        let report = report(isolation, vec![TenantReport::refused("ns", "c", "why".to_owned())]);
+        assert_eq!(report.summary, Counts { findings: 1, violations: 1 });
+        assert!(!report.is_clean());
+        let lines: Vec<String> = report.lines().collect();
+        let first = "broker b: tenants are not isolated: ns/a, ns/b: m (TopicSpaceOverlap, for example `t/x`)";
+        assert_eq!(lines, [first, "MqttTenant ns/c: why (ClaimConflict)"]);
+    }
+
+    #[test]
+    fn an_analysis_that_was_cut_short_is_told_and_is_no_finding() {
+        let tenant = |analysis_complete| TenantReport {
+            namespace: "ns".to_owned(),
+            name: "t".to_owned(),
+            analysis_complete,
+            ..TenantReport::default()
+        };
+        let cut = report(Isolation::default(), vec![tenant(false)]);
+        assert!(cut.is_clean() && cut.lines().any(|line| line.contains("some findings are missing")));
+        assert_eq!(report(Isolation::default(), vec![tenant(true)]).lines().count(), 0);
     }
 }

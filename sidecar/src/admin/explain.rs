@@ -1,14 +1,17 @@
 //! `/explain`: why a client may or may not do something, by the bundle that is really served. Off unless it is asked for.
 //!
 //! It tells rules and who they are about, never a secret. Rules are not for everyone to read, though, so the listener has to be
-//! on loopback. GET with a query, or POST with a form for topics that no URI can hold.
+//! on loopback, and the request has to name loopback: a page in a browser of this machine may have a name of its own resolved
+//! to it. GET with a query, or POST with a form for topics that no URI can hold.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::explain::{ShownClient, Who};
@@ -27,7 +30,7 @@ pub(super) const MAX_BODY_BYTES: usize = 256 * 1024;
 /// One question at a time: an answer looks at every rule of a tenant, and brokers come first.
 pub(super) struct Explain {
     store: Arc<Store>,
-    turn: Semaphore,
+    turn: Arc<Semaphore>,
 }
 
 #[derive(Serialize)]
@@ -45,26 +48,50 @@ struct Refused(StatusCode, String);
 
 impl Explain {
     pub(super) fn new(store: Arc<Store>) -> Arc<Self> {
-        Arc::new(Self { store, turn: Semaphore::new(1) })
+        Arc::new(Self { store, turn: Arc::new(Semaphore::new(1)) })
     }
 }
 
-pub(super) async fn by_query(State(explain): State<Arc<Explain>>, RawQuery(query): RawQuery) -> Response {
-    answer(explain, query.unwrap_or_default().into()).await
+pub(super) async fn by_query(
+    State(explain): State<Arc<Explain>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    answer(&explain, &headers, query.unwrap_or_default().into()).await
 }
 
-pub(super) async fn by_form(State(explain): State<Arc<Explain>>, body: Bytes) -> Response {
-    answer(explain, body).await
+pub(super) async fn by_form(State(explain): State<Arc<Explain>>, headers: HeaderMap, body: Bytes) -> Response {
+    answer(&explain, &headers, body).await
 }
 
-async fn answer(explain: Arc<Explain>, text: Bytes) -> Response {
-    let Ok(_turn) = explain.turn.acquire().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+async fn answer(explain: &Explain, headers: &HeaderMap, text: Bytes) -> Response {
+    if !names_loopback(headers) {
+        let why = "ask for `localhost`, or for a loopback address\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+    }
+    let Ok(turn) = Arc::clone(&explain.turn).acquire_owned().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     let store = Arc::clone(&explain.store);
-    match tokio::task::spawn_blocking(move || work_out(&store, &text)).await {
+    let work = move || {
+        // Whoever asked may have gone: the turn is over when the work is.
+        let _turn = turn;
+        work_out(&store, &text)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(Refused(status, why))) => (status, why + "\n").into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// Whether the request names this machine as only this machine does.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    host.is_some_and(|host| {
+        let host = host.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
 }
 
 fn work_out(store: &Store, text: &[u8]) -> Result<Answer, Refused> {

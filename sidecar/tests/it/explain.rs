@@ -73,6 +73,35 @@ async fn no_secret_is_told() {
     }
 }
 
+/// A page whose own name was made to resolve to this machine sends that name.
+#[tokio::test]
+async fn only_requests_that_name_loopback_are_answered() {
+    let server = Server::explaining().await;
+    let query = form(&[("client_id", DEV1), ("action", "publish"), ("topic", "acme/dev1/up")]);
+    let status = async |host: &str| {
+        let request = format!("GET /explain?{query} HTTP/1.1\r\n{host}\r\n");
+        server.admin_raw(request.as_bytes()).await.status
+    };
+    for host in ["localhost", "LOCALHOST:9090", "127.0.0.1", "127.0.0.1:9090", "[::1]:9090"] {
+        assert_eq!(status(&format!("host: {host}\r\n")).await, 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "evil.example:9090",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "[::]",
+        "",
+    ] {
+        assert_ne!(status(&format!("host: {host}\r\n")).await, 200, "{host}");
+    }
+    let reply =
+        server.admin_raw(format!("GET /explain?{query} HTTP/1.1\r\nhost: evil.example\r\n\r\n").as_bytes()).await;
+    assert!(reply.status == 421 && !reply.body.contains("acme"), "{}", reply.body);
+    assert_ne!(status("").await, 200);
+}
+
 #[tokio::test]
 async fn what_is_malformed_is_told_by_its_name() {
     let server = Server::explaining().await;

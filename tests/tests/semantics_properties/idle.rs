@@ -19,7 +19,7 @@ type Place = (String, u32, usize);
 
 fn found(policies: &[Policy]) -> Vec<(Place, Why)> {
     let policies: Vec<&Policy> = policies.iter().collect();
-    let found = idle(&policies, &mut Limit::default()).into_iter();
+    let found = idle(&policies, &Limit::default()).into_iter();
     found.map(|idle| ((idle.policy.to_owned(), idle.rule, idle.topic), idle.why)).collect()
 }
 

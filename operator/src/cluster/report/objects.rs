@@ -17,6 +17,7 @@ use super::{Homeless, ReportError, events};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
 use crate::compile::{DeviceReport, PolicyReport, Reports};
+use crate::finding;
 use crate::policy_tests::TestOutcome;
 
 const CONCURRENCY: usize = 16;
@@ -107,8 +108,7 @@ async fn write_policy(
     let accepted = condition(policy.as_ref(), report.accepted, report.message.clone());
     let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
     let mut fields = generation(policy.as_ref());
-    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
-    fields.insert("findings".to_owned(), json!(findings));
+    fields.insert("findings".to_owned(), json!(finding::listed(&report.findings)));
     if let Some(matched) = report.matched {
         fields.insert("matchedDevices".to_owned(), json!(matched));
     }

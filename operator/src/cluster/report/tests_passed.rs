@@ -13,6 +13,7 @@ use crate::cluster::controller::{self, Context};
 use crate::cluster::publish::Published;
 use crate::compile::{Gathered, Reports};
 use crate::policy_tests::{self, TestOutcome};
+use crate::shorten::shorten;
 
 /// How many failures a message tells, and the most bytes of each.
 const MAX_TOLD: usize = 5;
@@ -97,17 +98,9 @@ fn told(TestOutcome { total, failures }: &TestOutcome) -> (PolicyTestsPassed, St
         return (PolicyTestsPassed::Passed, format!("{total} of {total} tests got the answer that they expect"));
     }
     let mut lines = vec![format!("{} of {total} tests failed", failures.len())];
-    lines.extend(failures.iter().take(MAX_TOLD).map(|failure| shorten(&failure.to_string())));
+    lines.extend(failures.iter().take(MAX_TOLD).map(|failure| shorten(failure.to_string(), MAX_BYTES)));
     if failures.len() > MAX_TOLD {
         lines.push(format!("and {} more", failures.len() - MAX_TOLD));
     }
     (PolicyTestsPassed::Failed, lines.join("; "))
-}
-
-fn shorten(text: &str) -> String {
-    let end = (0..=MAX_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    match text.get(..end) {
-        Some(start) if text.len() > MAX_BYTES => format!("{start}..."),
-        _ => text.to_owned(),
-    }
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::ReportError;
 use crate::cluster::controller::Context;
 use crate::names::MANAGER;
+use crate::shorten::shorten;
 
 /// An object whose status can be compared.
 pub(in crate::cluster) trait HasStatus:
@@ -22,9 +23,12 @@ pub(in crate::cluster) trait HasStatus:
     fn status(&self) -> Value;
 }
 
+/// The most bytes of a condition's message: Kubernetes' own conditions take 32,768.
+const MAX_MESSAGE: usize = 8 * 1024;
+
 /// A condition about this generation of an object. The time is settled when it is written.
 pub(super) fn condition<R: ConditionReason>(object: &impl Resource, reason: R, message: String) -> Condition {
-    reason.condition(message, object.meta().generation, Time(Timestamp::UNIX_EPOCH))
+    reason.condition(shorten(message, MAX_MESSAGE), object.meta().generation, Time(Timestamp::UNIX_EPOCH))
 }
 
 /// What became of a status.
@@ -112,6 +116,13 @@ mod tests {
         assert_eq!(patch(&written, &[ready(DeviceReady::Ready)], Map::new()), None);
         let changed = patch(&written, &[ready(DeviceReady::Disabled)], Map::new()).unwrap();
         assert_eq!(changed["conditions"][0]["reason"], "Disabled");
+    }
+
+    #[test]
+    fn a_message_has_an_end() {
+        let tenant = MqttTenant::new("a", serde_json::from_value(json!({"instanceId": "a"})).unwrap());
+        let condition = condition(&tenant, DeviceReady::Ready, "é".repeat(1_000_000));
+        assert!(condition.message.len() <= MAX_MESSAGE && condition.message.ends_with("é..."));
     }
 
     #[test]
