@@ -190,8 +190,7 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
 }
 
 fn write(path: &Path, file: File, text: &Secret) -> io::Result<()> {
-    let mode = if file.is_private() { 0o640 } else { 0o644 };
-    replace(path, mode, |new| {
+    replace(path, file.mode(), |new| {
         new.write_all(text.expose())?;
         // After a power cut part of a file could be left, and a broker would read it.
         new.sync_all()

@@ -84,6 +84,13 @@ impl File {
         self == Self::MosquittoPasswords
     }
 
+    /// The permission bits with which it is written. Mosquitto 2.0 opens for everyone who can log in when it may not read its
+    /// `acl_file` any more, so that rules are readable by everybody: they hold no secret. Hashes are readable by the group.
+    #[must_use]
+    pub fn mode(self) -> u32 {
+        if self.is_private() { 0o640 } else { 0o644 }
+    }
+
     /// What it says of these tenants, whose order does not matter; without any it lets nobody in or allows nothing. A secret
     /// where [`File::is_private`].
     #[must_use]

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use mqtt_access_core::acl_file::{File, Sections};
 use mqtt_access_core::secret::Secret;
 
-use super::out_dir::{OutDirError, cannot, create, entries, file};
+use super::out_dir::{OutDirError, cannot, create, entries};
+use super::secrets::write_whole;
 
 const FOLDER: &str = "acl";
 
@@ -18,28 +19,28 @@ const FOLDER: &str = "acl";
 pub(super) fn write(folder: &Path, files: &[File], tenants: &[(String, Sections)]) -> Result<(), OutDirError> {
     let folder = folder.join(FOLDER);
     let wanted = wanted(&folder, files, tenants);
-    for (path, text) in &wanted {
+    for (path, (file, text)) in &wanted {
         if fs::read(path).is_ok_and(|present| present == text.expose()) {
             continue;
         }
         path.parent().map(create).transpose()?;
-        file(path, text.expose())?;
+        write_whole(path, file.mode(), text.expose()).map_err(|error| cannot(path, error))?;
     }
     remove_others(&folder, &wanted)
 }
 
-fn wanted(folder: &Path, files: &[File], tenants: &[(String, Sections)]) -> BTreeMap<PathBuf, Secret> {
+fn wanted(folder: &Path, files: &[File], tenants: &[(String, Sections)]) -> BTreeMap<PathBuf, (File, Secret)> {
     let all = tenants.iter().map(|(_, sections)| sections);
-    let of_broker = files.iter().map(|file| (folder.join(file.name()), file.of(all.clone())));
+    let of_broker = files.iter().map(|file| (folder.join(file.name()), (*file, file.of(all.clone()))));
     let each = tenants.iter().flat_map(|(bundle, sections)| {
         let open = files.iter().filter(|file| !file.is_private());
-        open.map(move |file| (folder.join(bundle).join(file.name()), file.of([sections])))
+        open.map(move |file| (folder.join(bundle).join(file.name()), (*file, file.of([sections]))))
     });
     of_broker.chain(each).collect()
 }
 
 /// Only what has the name of such a file is touched.
-fn remove_others(folder: &Path, wanted: &BTreeMap<PathBuf, Secret>) -> Result<(), OutDirError> {
+fn remove_others(folder: &Path, wanted: &BTreeMap<PathBuf, (File, Secret)>) -> Result<(), OutDirError> {
     if !folder.exists() {
         return Ok(());
     }

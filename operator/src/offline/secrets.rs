@@ -2,9 +2,9 @@
 //! kept.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::ByteString;
@@ -240,9 +240,15 @@ fn own(owner: Owner<'_>, name: &str, plain: Secret) -> Found {
 
 /// A whole file or none, readable by its owner only.
 pub(super) fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    write_whole(file, 0o600, bytes)
+}
+
+/// A whole file or none, with these permission bits.
+pub(super) fn write_whole(file: &Path, mode: u32, bytes: &[u8]) -> std::io::Result<()> {
     let partial = file.with_extension("partial");
     let mut options = OpenOptions::new();
     let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    opened.set_permissions(Permissions::from_mode(mode))?;
     opened.write_all(bytes)?;
     opened.sync_all()?;
     fs::rename(&partial, file)
