@@ -14,7 +14,8 @@
 //! - does not see that a subscription reaches into what a Deny protects: an Allow that a Deny cuts into is one to publish only.
 //!
 //! Whatever that takes away is told as [`Narrowed`]. A file cannot follow what is known only at a login: a session whose
-//! key was replaced, or whose device was removed, keeps its rights until it is ended.
+//! key was replaced, or whose device was removed, keeps its rights until it is ended. So does one whose client ID a credential has
+//! taken since; and attributes are those of the login, also in a Deny that asks for them: labels are not.
 
 mod admission;
 mod allows;
