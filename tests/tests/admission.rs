@@ -121,6 +121,7 @@ async fn the_api_server_refuses_what_can_never_match_and_warns_of_what_is_probab
     assert!(dollar.contains(warning) && dollar.contains("the broker's own"), "{dollar}");
 
     for fine in [
+        largest(),
         policy(&everyone(), &rule("Deny", &["Publish", "Subscribe"], "$SYS/#")),
         policy(&everyone(), &rule("Allow", &["Publish"], "${clientid}/x")),
         policy(&everyone(), &rule("Allow", &["Publish", "Subscribe"], "eq acme/+")),
@@ -136,13 +137,18 @@ async fn the_api_server_refuses_what_can_never_match_and_warns_of_what_is_probab
     let twice = told(&plane, &tenant("x")).await.unwrap_err();
     assert!(twice.contains("two access keys have one Secret"), "{twice}");
     told(&plane, &tenant("y")).await.unwrap();
+    an_expiry_that_has_passed_is_warned_of(&plane).await;
+}
 
-    let device = |end: &str| {
-        object("DeviceCredential", "d", &json!({"tenantRef": {"name": "t"}, "clientId": "d", "expiresAt": end}))
-    };
-    let past = told(&plane, &device("2020-01-01T00:00:00Z")).await.unwrap_err();
-    assert!(past.contains("Warning: ") && past.contains("has passed already"), "{past}");
-    told(&plane, &device("2099-01-01T00:00:00Z")).await.unwrap();
+/// As much as a request may hold: the rules must not cost more than the API server lets them.
+fn largest() -> Value {
+    let topics: Vec<String> = (10..42).map(|k| format!("eq acme/{k}/{}", "x".repeat(500))).collect();
+    let rule = json!({"effect": "Allow", "actions": ["Publish"], "topics": topics});
+    object(
+        "AclPolicy",
+        "p",
+        &json!({"tenantRef": {"name": "t"}, "subjects": [{"everyone": true}], "rules": vec![rule; 64]}),
+    )
 }
 
 /// A label, a finalizer that goes or a status must not wait for an edit of what was fine once.
@@ -157,4 +163,13 @@ async fn what_was_stored_before_is_judged_when_its_spec_changes(plane: &ControlP
     let still = json!([{"effect": "Deny", "actions": ["Publish"], "topics": ["$share/g/acme/#"]}]);
     let told = patch(json!({"spec": {"rules": still}}), &[]).await.unwrap_err().to_string();
     assert!(told.contains("requests are judged without"), "{told}");
+}
+
+async fn an_expiry_that_has_passed_is_warned_of(plane: &ControlPlane) {
+    let device = |end: &str| {
+        object("DeviceCredential", "d", &json!({"tenantRef": {"name": "t"}, "clientId": "d", "expiresAt": end}))
+    };
+    let past = told(plane, &device("2020-01-01T00:00:00Z")).await.unwrap_err();
+    assert!(past.contains("Warning: ") && past.contains("has passed already"), "{past}");
+    told(plane, &device("2099-01-01T00:00:00Z")).await.unwrap();
 }

@@ -4,6 +4,7 @@
 
 mod offline {
     pub(crate) mod acl_files;
+    pub(crate) mod report;
 }
 
 use std::collections::BTreeMap;

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use mqtt_access_tests::operator_fixture::{
-    BUNDLES, Cluster, DEVICES, POLICIES, TENANTS, allow, client_id, device, edited, namespace, policy, rule, tenant,
+    BUNDLES, Cluster, DEVICES, POLICIES, SOON, TENANTS, allow, client_id, device, edited, namespace, policy, rule,
+    tenant,
 };
+use mqtt_access_tests::wait;
 use serde_json::{Value, json};
 
 pub(crate) async fn strays_are_told_and_healed(cluster: &Cluster) {
@@ -138,6 +140,13 @@ pub(crate) async fn what_looks_wrong_is_told_and_in_force(cluster: &Cluster) {
     cluster.wait_device("odd", "d", "Ready").await;
     let device = cluster.credentials("odd", "d").await;
     assert_eq!(cluster.bundles().await.publish(&device, "odd/t/a"), "Allow odd/twice rules[0]");
+    // The first word about an edit knows all of it.
+    let rules = json!([rule("Allow", &["odd/t/#"]), rule("Allow", &["odd/t/b"])]);
+    cluster.patch(POLICIES, "odd", "twice", &json!({"spec": {"rules": rules}})).await;
+    let first = wait::until("a word about the edit", SOON, async || {
+        cluster.condition(POLICIES, "odd", "twice", "Compiled").await.filter(|told| told.generation == 2)
+    });
+    assert_eq!(first.await.reason, "CompiledWithWarnings");
 }
 
 pub(crate) async fn a_tenant_of_an_unknown_broker_is_not_served(cluster: &Cluster) {
