@@ -143,6 +143,8 @@ pub struct DeviceReport {
     pub username: Option<String>,
     /// The Secret, where there is a key or password.
     pub secret_name: Option<String>,
+    /// The generation that was compiled; the object may be another one by now.
+    pub generation: Option<i64>,
 }
 
 /// What a policy is told.
@@ -156,6 +158,8 @@ pub struct PolicyReport {
     pub findings: Vec<Finding>,
     /// How many devices it selects, where that was counted.
     pub matched: Option<usize>,
+    /// The generation that was compiled; the object may be another one by now.
+    pub generation: Option<i64>,
 }
 
 impl Reports {
@@ -244,7 +248,8 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let mut sources: Vec<_> = gathered.policies.iter().collect();
     sources.sort_by_key(|source| name_of(source.as_ref()));
     for source in sources {
-        let (policy, report) = compiler.compile(source);
+        let (policy, mut report) = compiler.compile(source);
+        report.generation = kube::Resource::meta(source.as_ref()).generation;
         reports.policies.insert(policy.name.clone(), report);
         policies.push(policy);
     }

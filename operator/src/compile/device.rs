@@ -30,13 +30,14 @@ pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
     let mut devices = Devices::default();
     let mut taken = Taken::default();
     for (source, key) in sources {
-        let (device, report) = match source.as_result() {
+        let (device, mut report) = match source.as_result() {
             Ok(device) => one(gathered, &mut taken, device, key, now),
             Err(broken) => undecodable(gathered, &mut taken, broken),
         };
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
         devices.next_expiry = devices.next_expiry.into_iter().chain(expiry).min();
         devices.devices.extend(device);
+        report.generation = kube::Resource::meta(source.as_ref()).generation;
         devices.reports.insert(source.name_any(), report);
     }
     devices
@@ -79,6 +80,7 @@ fn one(
         key_id: Some(record.key_id.clone()).filter(|id| !id.is_empty()),
         username: record.login.as_ref().map(|login| login.name.clone()),
         secret_name: found.ok().map(|found| found.secret_name),
+        generation: None,
     };
     (Some(record), report)
 }
@@ -216,7 +218,7 @@ fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
 }
 
 fn told((reason, message): Refusal) -> DeviceReport {
-    DeviceReport { reason, message, key_id: None, username: None, secret_name: None }
+    DeviceReport { reason, message, key_id: None, username: None, secret_name: None, generation: None }
 }
 
 /// Labels are bounded by the API server only as a whole object is; a bundle must not be.

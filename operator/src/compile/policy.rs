@@ -75,6 +75,7 @@ fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims) -> (Poli
         message: "the policy belongs to its tenant".to_owned(),
         findings,
         matched: None,
+        generation: None,
     };
     (compiled, report)
 }
@@ -211,6 +212,7 @@ fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &s
         message: format!("{effect}: {fault}"),
         findings: Vec::new(),
         matched: None,
+        generation: None,
     };
     (Policy { name, subjects: subjects.unwrap_or_else(everyone), rules }, report)
 }

@@ -26,17 +26,24 @@ const BUDGET: Duration = Duration::from_secs(1);
 
 type Writes<'a> = Vec<BoxFuture<'a, Result<(), ReportError>>>;
 
-/// Devices and policies of a tenant with a bundle. `false` where time ran out before all were written.
+/// Devices and policies of a tenant with a bundle. `false` where time ran out before all were written. What was edited since
+/// it was compiled is not in force yet: its own event brings it back here.
 pub(super) async fn served(context: &Context, key: &ObjectKey, reports: &Reports) -> Result<bool, ReportError> {
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
     let mut writes: Writes<'_> = Vec::new();
     for device in devices {
-        if let Some(report) = reports.devices.get(&device.name_any()) {
+        let report = reports.devices.get(&device.name_any());
+        if let Some(report) =
+            report.filter(|report| report.generation == kube::Resource::meta(device.as_ref()).generation)
+        {
             writes.push(write_device(context, device, report).boxed());
         }
     }
     for policy in policies {
-        if let Some(report) = reports.policies.get(&policy.name_any()) {
+        let report = reports.policies.get(&policy.name_any());
+        if let Some(report) =
+            report.filter(|report| report.generation == kube::Resource::meta(policy.as_ref()).generation)
+        {
             let tests = reports.tests.get(&policy.name_any());
             writes.push(write_policy(context, policy, report, tests).boxed());
         }
