@@ -17,7 +17,7 @@ use mqtt_access_crds::{
     self as crds, AclPolicy, ConditionReason as _, PolicyTest, PolicyTestsPassed, Stored, TestClient,
 };
 
-use crate::finding::Told;
+use crate::finding::{Severity, Told};
 
 /// What became of the tests of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +86,8 @@ impl TestFailure {
     /// As a finding about its policy.
     pub(crate) fn told(&self, namespace: &str) -> Told {
         let told = Told::whole("AclPolicy", namespace, &self.policy, PolicyTestsPassed::Failed.as_str(), self.answer());
-        Told { place: Some(self.place()), ..told }
+        // Everything is in force as it was written, and not what was meant.
+        Told { place: Some(self.place()), severity: Severity::Suspicious, ..told }
     }
 
     /// `tests[0] (its name)`

@@ -51,7 +51,7 @@ fn expected() -> Value {
     let acme = [
         finding("NotInForce", "rules[0].topics[1]", "OutsideTopicSpace", outside),
         finding("Suspicious", "rules[0].topics[2]", "InsideAnotherAllow", inside),
-        finding("NotInForce", "tests[0]", "Failed", failed),
+        finding("Suspicious", "tests[0]", "Failed", failed),
     ];
     let tenant = |name: &str, devices: usize, policies: usize, findings: &[Value]| {
         json!({"namespace": name, "name": name, "published": true, "devices": devices, "policies": policies,
