@@ -7,6 +7,7 @@ mod key;
 mod login;
 mod persona;
 mod selected;
+mod session;
 mod tenant;
 
 use std::collections::{BTreeMap, HashMap};
