@@ -6,12 +6,18 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures and prints")]
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_access_core::bundle::{Digest, decode, decode_index};
+use mqtt_access_core::bundle::{AclDelivery, Digest, decode, decode_index, encode};
 use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::scram::ScramSettings;
+use mqtt_access_core::secret::Secret;
+use mqtt_access_crds::{AclPolicy, MqttTenant, Stored};
+use mqtt_access_operator::compile::{Gathered, compile, wanted_claims};
 use mqtt_access_tests::Program;
 use mqtt_access_tests::ports::free_address;
 use serde_json::{Value, json};
@@ -39,7 +45,32 @@ async fn main() {
     let status = program.wait_end(LONG).await;
     assert!(matches!(status.code(), Some(0 | 3)), "{}", program.stderr());
     figure("compile: manifests read, checked and compiled, files written", start.elapsed());
+    compile_alone();
     index(Path::new(&out));
+}
+
+/// What the controller does: the API server has checked the objects before.
+fn compile_alone() {
+    let tenant: MqttTenant = serde_json::from_value(tenant()).unwrap();
+    let stored = |number| Arc::new(serde_json::from_value::<Stored<AclPolicy>>(policy(number)).unwrap());
+    let gathered = Gathered {
+        claims: wanted_claims(&tenant, false),
+        tenant: Arc::new(tenant),
+        ticket_key: Secret::new(vec![7; 32]),
+        scram: ScramSettings::default(),
+        acl_delivery: AclDelivery::default(),
+        revoked_tokens: BTreeSet::new(),
+        access_keys: BTreeMap::new(),
+        devices: Vec::new(),
+        policies: (0..POLICIES).map(stored).collect(),
+    };
+    let start = Instant::now();
+    let compiled = compile(&gathered, 0);
+    figure("compiled alone, as in the cluster", start.elapsed());
+    let (policies, start) = (compiled.bundle.policies.len(), Instant::now());
+    let shards = encode(&compiled.bundle).unwrap().shards.len();
+    figure("bundle encoded", start.elapsed());
+    assert!(policies == POLICIES && shards > 0);
 }
 
 fn figure(what: &str, time: Duration) {
