@@ -196,6 +196,13 @@ proptest! {
 }
 
 #[test]
+fn the_line_before_its_records_counts_too() {
+    let bundle = Bundle { policies: vec![policy("big", 35, 12, 1_000)], ..fleet(1_409, 563) };
+    let largest = encode(&bundle).unwrap().shards.into_values().map(|shard| shard.len()).max();
+    assert!(largest.is_some_and(|largest| largest <= SHARD_BYTES), "{largest:?}");
+}
+
+#[test]
 fn which_record_goes_to_which_shard_is_part_of_the_format() {
     let encoded = encode(&fleet(2_000, 500)).unwrap();
     assert_eq!(encoded.shards.len(), 8);

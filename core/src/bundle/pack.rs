@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-/// The most bytes of records in a shard; a single record may be larger.
-pub(super) const SHARD_BYTES: usize = 256 * 1024;
+/// The most bytes of records in a shard, which with the line before them come to 256 KiB at most; a single record may be larger.
+pub(super) const SHARD_BYTES: usize = 256 * 1024 - 128;
 
 const MAX_BITS: u32 = u32::BITS;
 
