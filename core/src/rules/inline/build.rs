@@ -10,8 +10,9 @@ use crate::rules::{ClientRule, Conditions, Principal, Rules};
 use crate::template::ClientTopic;
 use crate::topic::{Filter, covers, intersection};
 
-/// More topics of rules than this are not looked at: a list is made at every login.
-const MAX_TOPICS: usize = 2 * MAX_RULES;
+/// More topics of rules than this are not looked at: a list is made at every login, and most that would be too long would
+/// otherwise be found so only at their end.
+const MAX_TOPICS: usize = MAX_RULES;
 
 #[derive(Default)]
 struct Builder {
