@@ -128,27 +128,17 @@ fn key_id(prefix: &str, instance_id: &str, name: &str) -> String {
 /// character.
 #[must_use]
 pub fn is_client_id(text: &str) -> bool {
-    is_identifier(text, MAX_CLIENT_ID_BYTES) && !text.chars().any(char::is_whitespace)
+    !text.is_empty()
+        && text.len() <= MAX_CLIENT_ID_BYTES
+        && !text.contains(['/', '+', '#', '|'])
+        && !text.contains("${")
+        && !text.chars().any(|character| character.is_control() || character.is_whitespace())
 }
 
 /// Whether a credential may have a login name of its own: like a client ID, and without `:` and a leading `$`.
 #[must_use]
 pub fn is_login_name(text: &str) -> bool {
     is_client_id(text) && !text.contains(':') && !text.starts_with('$')
-}
-
-/// Whether a client attribute may have a value: 1 to 256 bytes of the same alphabet, with inner spaces allowed.
-#[must_use]
-pub fn is_attribute_value(text: &str) -> bool {
-    is_identifier(text, 256) && text.trim() == text
-}
-
-fn is_identifier(text: &str, max: usize) -> bool {
-    !text.is_empty()
-        && text.len() <= max
-        && !text.contains(['/', '+', '#', '|'])
-        && !text.contains("${")
-        && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]
