@@ -1,6 +1,6 @@
 //! A factory: devices of two kinds, and policies as people write them.
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Revocations, Space, Spares, Tenant};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, device_key_id};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Selector, Subject, Topics};
@@ -65,6 +65,8 @@ fn device(number: usize) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 

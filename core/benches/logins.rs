@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fleet::{INSTANCE_ID, SECRET, bundle, client_id, key_id};
-use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, KeyUse};
+use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, KeyUse, Spares};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_core::index::{BrokerIndex, Credentials, TenantIndex};
@@ -65,6 +65,7 @@ fn whole(change: fn(&mut Bundle)) -> BrokerIndex {
         disabled: false,
         generated: true,
         uses: [KeyUse::Connect].into(),
+        spares: Spares::default(),
     }];
     change(&mut bundle);
     BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())])

@@ -7,6 +7,7 @@
 mod codec;
 mod envelope;
 mod pack;
+mod spare;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, encode};
 pub(crate) use envelope::hex;
 pub use envelope::{Digest, EnvelopeError};
+pub use spare::{Spare, Spares};
 
 use crate::client::{Map, Mode};
 use crate::credential::MacAlgorithm;
@@ -24,7 +26,7 @@ use crate::scram::{self, ScramSettings};
 use crate::secret::Secret;
 
 /// The format that [`encode`] writes. Every version that was ever written decodes for ever.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// How a broker learns what its clients may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +161,9 @@ pub struct AccessKey {
     /// The AccessKeySecret; absent where it is missing or unusable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
+    /// What is accepted beside it while it is being replaced.
+    #[serde(default, skip_serializing_if = "Spares::is_empty")]
+    pub spares: Spares<Secret>,
     /// Whether its clients are refused.
     pub disabled: bool,
     /// Whether its secret was made for it, so that it may be restored from here.
@@ -180,6 +185,16 @@ pub enum KeyUse {
     ManageDevices,
 }
 
+impl AccessKey {
+    /// The secrets that are accepted now, the current one first. None where there is no current one.
+    pub fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = &Secret> {
+        let current = self.secret.iter().filter(|secret| !secret.expose().is_empty());
+        current.flat_map(move |current| {
+            std::iter::once(current).chain(self.spares.accepted(now).map(|(secret, _)| secret))
+        })
+    }
+}
+
 fn connect() -> BTreeSet<KeyUse> {
     [KeyUse::Connect].into()
 }
@@ -194,9 +209,13 @@ fn is_connect(uses: &BTreeSet<KeyUse>) -> bool {
 pub struct Device {
     /// Name of its resource, for logs.
     pub name: String,
-    /// UID of its resource, where its secret was made for it: for whom it may be restored from here.
+    /// UID of its resource: for whom its secret may be restored from here. Before version 4 of the format only where the
+    /// secret was made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
+    /// Whether somebody else made its secret, so that it is not restored from here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brought_along: bool,
     /// The client IDs that it opens.
     pub client_id: ClientIds,
     /// The second part of its username: the DeviceAccessKeyId. Empty where it has no HMAC key.
@@ -205,6 +224,9 @@ pub struct Device {
     /// The DeviceAccessKeySecret; absent where it is missing or unusable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
+    /// What is accepted beside it while it is being replaced.
+    #[serde(default, skip_serializing_if = "Spares::is_empty")]
+    pub spares: Spares<Secret>,
     /// Its login name, for SCRAM and passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginName>,
@@ -250,6 +272,9 @@ pub struct LoginName {
     /// What a password is compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Verifier>,
+    /// What is accepted beside it while it is being replaced: fast hashes only.
+    #[serde(default, skip_serializing_if = "Spares::is_empty")]
+    pub spares: Spares<Verifier>,
 }
 
 impl ClientIds {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::reasons;
-use crate::{Condition, SecretRef, TenantRef, schema};
+use crate::{Condition, Rotation, RotationStatus, SecretRef, TenantRef, schema};
 
 /// One device, person or service that may log in, and with what. It allows nothing by itself: that is what `AclPolicy`
 /// does.
@@ -34,6 +34,14 @@ use crate::{Condition, SecretRef, TenantRef, schema};
     printcolumn(name = "Key ID", type_ = "string", json_path = ".status.deviceAccessKeyId", priority = 1),
     printcolumn(name = "Username", type_ = "string", json_path = ".status.username", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1),
+    printcolumn(name = "Rotated", type_ = "date", json_path = ".status.rotation.rotatedAt", priority = 1),
+    printcolumn(name = "Next Rotation", type_ = "string", json_path = ".status.rotation.nextRotationAt", priority = 1),
+    printcolumn(
+        name = "Previous Until",
+        type_ = "string",
+        json_path = ".status.rotation.previousValidUntil",
+        priority = 1
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -117,6 +125,12 @@ pub struct DeviceCredentialSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretRef")]
     pub secret_ref: Option<SecretRef>,
+
+    /// When the key or password is replaced, and how long the one before it is still accepted. Left out: whenever its Secret
+    /// is edited, with an overlap of 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Rotation")]
+    pub rotation: Option<Rotation>,
 }
 
 /// How a device proves who it is.
@@ -160,6 +174,11 @@ pub struct DeviceCredentialStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub secret_name: Option<String>,
+
+    /// What became of rotations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RotationStatus")]
+    pub rotation: Option<RotationStatus>,
 }
 
 reasons! {

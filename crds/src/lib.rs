@@ -18,6 +18,7 @@ mod common;
 mod condition;
 mod definitions;
 mod device_credential;
+mod rotation;
 pub mod schema;
 mod stored;
 mod tenant;
@@ -30,6 +31,7 @@ pub use common::{SecretRef, TenantRef};
 pub use condition::{Condition, ConditionReason, ConditionStatus};
 pub use definitions::{CATEGORY, GROUP, VERSION, all};
 pub use device_credential::{DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism};
+pub use rotation::{Rotation, RotationStatus};
 pub use stored::{Stored, Undecodable};
 pub use tenant::{
     AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, KeyUse, MqttTenant,

@@ -11,12 +11,14 @@
 
 mod device;
 mod policy_test;
+mod rotation;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 pub(crate) use device::{device_rules, device_spec_rules, immutable_client_id_prefix, login_name, mechanisms};
 pub(crate) use policy_test::{policy_test_rules, qos_level, test_client_id, test_client_rules, test_name, topic_name};
+pub(crate) use rotation::{access_key_rules, rotation_interval, rotation_overlap, rotation_rules, rotation_trigger};
 
 /// Longest topic filter or template, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 1024;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::reasons;
-use crate::{Condition, SecretRef, schema};
+use crate::{Condition, Rotation, RotationStatus, SecretRef, schema};
 
 /// What one tenant of a broker owns: an instance ID, client-ID prefixes, a part of the topic space, access keys.
 ///
@@ -139,6 +139,7 @@ pub struct TokenRevocations {
 /// A key for clients that log in with mode `Signature` or `Token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::access_key_rules()))]
 pub struct AccessKey {
     /// The name that policies use in `subjects[].accessKeys`: a DNS label of at most 32 characters, for example `backend`.
     /// Not the access-key ID that clients send: that stands in `status.accessKeys` and in the key's Secret.
@@ -161,6 +162,12 @@ pub struct AccessKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretRef")]
     pub secret_ref: Option<SecretRef>,
+
+    /// When the key is replaced, and how long the one before it is still accepted: its signatures, and tokens that were signed
+    /// with it. Left out: whenever its Secret is edited, with an overlap of 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Rotation")]
+    pub rotation: Option<Rotation>,
 }
 
 /// What an access key may be used for.
@@ -290,6 +297,11 @@ pub struct AccessKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub secret_name: Option<String>,
+
+    /// What became of rotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RotationStatus")]
+    pub rotation: Option<RotationStatus>,
 }
 
 /// How many `DeviceCredential`s name a tenant.

@@ -11,13 +11,13 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, UnixSeconds};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Spares, UnixSeconds};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{
-    AclPolicy, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled, Stored,
-    TenantReady,
+    AclPolicy, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled,
+    RotationStatus, Stored, TenantReady,
 };
 
 use crate::analysis::Analysis;
@@ -61,6 +61,8 @@ pub enum Key {
         id: Option<String>,
         /// `accessKeySecret`
         secret: Secret,
+        /// What is accepted beside it.
+        rotated: Rotated<Secret>,
         /// Name of the Secret.
         secret_name: String,
     },
@@ -70,6 +72,8 @@ pub enum Key {
         scram: Option<scram::Keys>,
         /// What its password is compared with, where it may log in so.
         password: Option<Verifier>,
+        /// What is accepted beside it.
+        rotated: Rotated<Verifier>,
         /// Name of the Secret.
         secret_name: String,
     },
@@ -80,6 +84,48 @@ pub enum Key {
         /// What to do about it.
         message: String,
     },
+}
+
+/// What becomes of a key that is replaced from time to time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated<S> {
+    /// What is accepted beside the current one.
+    pub spares: Spares<S>,
+    /// What its owner is told.
+    pub status: RotationStatus,
+    /// Since when it should have been replaced.
+    pub due_since: Option<UnixSeconds>,
+}
+
+// A derived one would ask for a default secret.
+impl<S> Default for Rotated<S> {
+    fn default() -> Self {
+        Self { spares: Spares::default(), status: RotationStatus::default(), due_since: None }
+    }
+}
+
+/// What is told of a rotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotationReport {
+    /// What stands in the status.
+    pub status: RotationStatus,
+    /// Since when the key should have been replaced.
+    pub due_since: Option<UnixSeconds>,
+}
+
+impl<S> Rotated<S> {
+    fn report(&self) -> RotationReport {
+        RotationReport { status: self.status.clone(), due_since: self.due_since }
+    }
+}
+
+impl RotationReport {
+    /// When it changes by itself.
+    fn next_change(&self, now: UnixSeconds) -> Option<UnixSeconds> {
+        let RotationStatus { next_rotation_at, previous_valid_until, .. } = &self.status;
+        let times = [next_rotation_at, previous_valid_until].into_iter().flatten().map(|time| time.0.as_second());
+        times.filter(|at| *at > now).min()
+    }
 }
 
 /// Why there is no key.
@@ -113,8 +159,8 @@ pub struct Reports {
     pub policies: BTreeMap<String, PolicyReport>,
     /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
     pub tests: BTreeMap<String, TestOutcome>,
-    /// When the next credential expires, which changes its report.
-    pub next_expiry: Option<UnixSeconds>,
+    /// When the next credential expires, is replaced, or stops being accepted beside another: that changes its report.
+    pub next_change: Option<UnixSeconds>,
 }
 
 /// What is told about an access key.
@@ -126,6 +172,8 @@ pub struct KeyReport {
     pub id: Option<String>,
     /// The Secret, where there is a key.
     pub secret_name: Option<String>,
+    /// What became of rotations, where there is a key.
+    pub rotation: Option<RotationReport>,
     /// Why there is none.
     pub problem: Option<String>,
 }
@@ -143,6 +191,8 @@ pub struct DeviceReport {
     pub username: Option<String>,
     /// The Secret, where there is a key or password.
     pub secret_name: Option<String>,
+    /// What became of rotations, where there is a key or password.
+    pub rotation: Option<RotationReport>,
     /// The generation that was compiled; the object may be another one by now.
     pub generation: Option<i64>,
 }
@@ -238,11 +288,15 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let devices = device::compile(gathered, now);
     let mut policies = Vec::new();
     let mut reports = Reports {
+        next_change: access_keys
+            .iter()
+            .filter_map(|key| key.rotation.as_ref()?.next_change(now))
+            .chain(devices.next_change)
+            .min(),
         access_keys,
         devices: devices.reports,
         policies: BTreeMap::new(),
         tests: BTreeMap::new(),
-        next_expiry: devices.next_expiry,
     };
     let mut compiler = policy::Compiler::new(&gathered.claims);
     let mut sources: Vec<_> = gathered.policies.iter().collect();

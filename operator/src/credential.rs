@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::compile::{Key, KeyProblem};
 
-pub(crate) use generated::{Content, content, generated_data, is_of, is_switched, own_password};
+pub(crate) use generated::{
+    Content, content, generated_data, is_of, is_switched, own_password, previous_of, record_of,
+};
 pub(crate) use referenced::{read_key, read_password};
 
 /// Whose key or password a generated Secret holds.

@@ -25,6 +25,7 @@ pub mod manifest;
 mod names;
 pub mod offline;
 pub mod policy_tests;
+mod rotation;
 pub(crate) mod service;
 mod shorten;
 

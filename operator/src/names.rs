@@ -15,6 +15,8 @@ pub(crate) const BUNDLE_LABEL: &str = "mqttaccess.io/bundle";
 pub(crate) const REGISTERED_BY_LABEL: &str = "mqttaccess.io/registered-by";
 /// On generated Secrets whose key an API call replaced: when, in milliseconds since 1970.
 pub(crate) const REFRESHED_ANNOTATION: &str = "mqttaccess.io/refreshed-at";
+/// On generated Secrets: the record of their rotations.
+pub(crate) const ROTATION_ANNOTATION: &str = "mqttaccess.io/rotation";
 /// Who writes: field manager and `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "mqtt-access-operator";
 
@@ -40,6 +42,14 @@ pub(crate) mod data {
     pub(crate) const PASSWORD_HASH: &str = "passwordHash";
     /// The password of a device that went over to signatures, for the day it comes back.
     pub(crate) const LOGIN_PASSWORD: &str = "loginPassword";
+    /// The key before the current one, while it is accepted.
+    pub(crate) const PREVIOUS_ACCESS_KEY_SECRET: &str = "previousAccessKeySecret";
+    /// The MQTT password that goes with it.
+    pub(crate) const PREVIOUS_PASSWORD: &str = "previousPassword";
+    /// Of an access key: what tokens were signed with before.
+    pub(crate) const PREVIOUS_TOKEN_KEY: &str = "previousTokenKey";
+    /// Until when they are accepted: an RFC 3339 time.
+    pub(crate) const PREVIOUS_VALID_UNTIL: &str = "previousValidUntil";
     /// In a bundle's index Secret.
     pub(crate) const INDEX: &str = "index";
     /// In a bundle's shard Secret.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Tenant,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
     UnixSeconds,
 };
 use mqtt_access_core::client::{Map, Mode};
@@ -122,7 +122,15 @@ fn tenant(name: &str, prefix: &str, created: UnixSeconds) -> Tenant {
 fn access_key(name: &str, id: &str, uses: &[KeyUse]) -> AccessKey {
     let secret = Some(Secret::from(format!("secret of {id}").as_str()));
     let uses = uses.iter().copied().collect();
-    AccessKey { name: name.to_owned(), id: id.to_owned(), secret, disabled: false, generated: false, uses }
+    AccessKey {
+        name: name.to_owned(),
+        id: id.to_owned(),
+        secret,
+        disabled: false,
+        generated: false,
+        uses,
+        spares: Spares::default(),
+    }
 }
 
 /// A device with an HMAC key, whose ID is `DC.1` for all but a reserved one.
@@ -132,7 +140,10 @@ fn device(name: &str, client_id: ClientIds, secret: &str) -> Device {
 }
 
 fn login(name: &str, client_id: ClientIds, scram: Option<Keys>, password: Option<Verifier>) -> Device {
-    Device { login: Some(LoginName { name: name.to_owned(), scram, password }), ..bare(name, client_id) }
+    Device {
+        login: Some(LoginName { name: name.to_owned(), scram, password, spares: Spares::default() }),
+        ..bare(name, client_id)
+    }
 }
 
 fn bare(name: &str, client_id: ClientIds) -> Device {
@@ -148,6 +159,8 @@ fn bare(name: &str, client_id: ClientIds) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 

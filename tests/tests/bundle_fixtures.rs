@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
     AccessKey, AclDelivery, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError,
-    FORMAT_VERSION, KeyUse, LoginName, Revocations, Space, Tenant, decode, decode_index, encode,
+    FORMAT_VERSION, KeyUse, LoginName, Revocations, Space, Spare, Spares, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -28,6 +28,24 @@ fn map(entries: &[(&str, &str)]) -> Map {
 
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
+    let mut bundle = bundle_of_version_3();
+    let spare = |secret: &str| Spare { secret: Secret::from(secret), since: 1_790_000_000, until: 1_790_086_400 };
+    let spares = Spares { previous: Some(spare("the one before")), next: Some(spare("the one to come")) };
+    bundle.tenant.access_keys[0].spares.previous = spares.previous.clone();
+    let [first, second, third, fourth] = &mut bundle.devices[..] else { panic!() };
+    first.spares = spares;
+    (second.uid, second.brought_along) = (Some("0c8e7f52-1d11-4e0a-9a38-7a8f7d8c9e03".to_owned()), true);
+    fourth.uid = None;
+    let verifier = Verifier::Fast(Secret::new(vec![5; 32]));
+    let previous = Some(Spare { secret: verifier, since: 1_790_000_000, until: 1_790_086_400 });
+    if let Some(login) = &mut third.login {
+        login.spares.previous = previous;
+    }
+    bundle
+}
+
+/// What version 3 knew.
+fn bundle_of_version_3() -> Bundle {
     let mut bundle = bundle_of_version_2();
     bundle.tenant.acl_delivery = AclDelivery::Inline;
     bundle
@@ -60,6 +78,7 @@ fn sensor() -> Device {
         name: "acme-sensor".to_owned(),
         scram: Some(Keys { salt: bytes(1, 16), stored_key: bytes(2, 64), server_key: bytes(3, 64) }),
         password: Some(Verifier::Fast(bytes(4, 32))),
+        spares: Spares::default(),
     };
     Device {
         name: "sensor".to_owned(),
@@ -78,7 +97,7 @@ fn person() -> Device {
     Device {
         name: "ada".to_owned(),
         client_id: ClientIds::Prefix { prefix: "acme-people-".to_owned() },
-        login: Some(LoginName { name: "ada".to_owned(), scram: None, password }),
+        login: Some(LoginName { name: "ada".to_owned(), scram: None, password, spares: Spares::default() }),
         ..sensor()
     }
 }
@@ -108,6 +127,7 @@ fn tenant() -> Tenant {
                 disabled: false,
                 generated: true,
                 uses: [KeyUse::Connect].into(),
+                spares: Spares::default(),
             },
             AccessKey {
                 name: "old".to_owned(),
@@ -116,6 +136,7 @@ fn tenant() -> Tenant {
                 disabled: true,
                 generated: false,
                 uses: [KeyUse::Connect].into(),
+                spares: Spares::default(),
             },
         ],
         modes: vec![Mode::Signature, Mode::DeviceCredential],
@@ -142,6 +163,8 @@ fn plain_device() -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 
@@ -158,6 +181,8 @@ fn device() -> Device {
         disabled: true,
         superuser: true,
         expires_at: Some(1_800_000_000),
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 
@@ -243,10 +268,15 @@ fn the_bytes_of_version_2_decode_to_what_was_encoded() {
 
 #[test]
 fn the_bytes_of_version_3_decode_to_what_was_encoded() {
+    assert_eq!(decoded(3), in_order(bundle_of_version_3()));
+}
+
+#[test]
+fn the_bytes_of_version_4_decode_to_what_was_encoded() {
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         write_fixtures(&encode(&bundle()).unwrap());
     }
-    assert_eq!(decoded(3), in_order(bundle()));
+    assert_eq!(decoded(4), in_order(bundle()));
 }
 
 fn write_fixtures(encoded: &Encoded) {
@@ -334,8 +364,10 @@ fn other_versions_other_files_and_other_fields_are_refused() {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let payload = &bytes[at..];
     let refusal = |bytes: &[u8]| decode_index(bytes).unwrap_err();
-    assert!(decode_index(&enveloped("mqtt-access-index 3", payload)).is_ok());
-    for version in [0, 4] {
+    assert!(decode_index(&enveloped("mqtt-access-index 4", payload)).is_ok());
+    // Secrets that an older version did not know make it no older index.
+    assert!(matches!(refusal(&enveloped("mqtt-access-index 3", payload)), BundleError::Payload(_)));
+    for version in [0, 5] {
         let refusal = refusal(&enveloped(&format!("mqtt-access-index {version}"), payload));
         assert!(matches!(refusal, BundleError::Index(EnvelopeError::Version(unknown)) if unknown == version));
     }

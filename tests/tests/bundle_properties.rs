@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Tenant, decode,
+    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Spares, Tenant, decode,
     decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
@@ -55,6 +55,8 @@ fn device(number: usize, bytes: usize) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 
@@ -116,7 +118,12 @@ fn any_login() -> impl Strategy<Value = LoginName> {
     let filed = (bytes(), bytes()).prop_map(|(fast, mosquitto)| Verifier::Filed { fast, mosquitto });
     let password = proptest::option::of(prop_oneof![bytes().prop_map(Verifier::Fast), filed]);
     let scram = proptest::option::of(keys);
-    (any::<String>(), scram, password).prop_map(|(name, scram, password)| LoginName { name, scram, password })
+    (any::<String>(), scram, password).prop_map(|(name, scram, password)| LoginName {
+        name,
+        scram,
+        password,
+        spares: Spares::default(),
+    })
 }
 
 fn any_device() -> impl Strategy<Value = Device> {
@@ -140,6 +147,8 @@ fn any_device() -> impl Strategy<Value = Device> {
             disabled,
             superuser,
             expires_at,
+            spares: Spares::default(),
+            brought_along: false,
         }
     })
 }

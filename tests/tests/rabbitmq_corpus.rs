@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Tenant, encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
+    encode,
 };
 use mqtt_access_core::client::{Client as Known, Mode};
 use mqtt_access_core::credential::{self, MacAlgorithm};
@@ -109,6 +110,7 @@ impl Put {
             name: self.username().to_owned(),
             scram: None,
             password: Some(Verifier::fast(&ticket_key, &Secret::from(SECRET))),
+            spares: Spares::default(),
         });
         let client_id = match self.mode {
             Mode::Password => ClientIds::Prefix { prefix: self.client_id().to_owned() },
@@ -127,6 +129,8 @@ impl Put {
             disabled: false,
             superuser: client.superuser,
             expires_at: None,
+            spares: Spares::default(),
+            brought_along: false,
         };
         let key = AccessKey {
             name: client.signature.clone().unwrap_or_default(),
@@ -135,6 +139,7 @@ impl Put {
             disabled: false,
             generated: false,
             uses: [KeyUse::Connect].into(),
+            spares: Spares::default(),
         };
         let space = |filter: &String| Space { filter: filter.clone(), shared_with: Vec::new() };
         let tenant = Tenant {

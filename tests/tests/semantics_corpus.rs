@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Revocations, Space, Spares, Tenant};
 use mqtt_access_core::client::{Client, Grant, Mode};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Policy, Qos};
@@ -111,6 +111,7 @@ fn access_key(name: &str) -> AccessKey {
         disabled: false,
         generated: false,
         uses: BTreeSet::new(),
+        spares: Spares::default(),
     }
 }
 

@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, FORMAT_VERSION, KeyUse, Revocations, Space, Tenant,
-    encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, FORMAT_VERSION, KeyUse, Revocations, Space, Spares,
+    Tenant, encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -47,6 +47,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         disabled,
         generated: false,
         uses: [KeyUse::Connect].into(),
+        spares: Spares::default(),
     };
     let device = |number: usize| mqtt_access_core::bundle::Device {
         name: format!("d{number}"),
@@ -60,6 +61,8 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     };
     let tenant = Tenant {
         namespace: "shop".into(),

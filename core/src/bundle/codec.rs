@@ -75,6 +75,8 @@ enum Record {
 
 /// The first version that tells how a broker learns its rules.
 const DELIVERS_RULES: u32 = 3;
+/// The first version with secrets that are accepted beside the current one.
+const HAS_SPARES: u32 = 4;
 /// Rules of a policy are spread over records of about this size.
 const POLICY_PART_BYTES: usize = 64 * 1024;
 
@@ -125,7 +127,10 @@ pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, BundleError> {
         return Err(BundleError::Index(EnvelopeError::Digest));
     }
     let Content { tenant, shards } = content.into_owned();
-    if version < DELIVERS_RULES && tenant.acl_delivery != AclDelivery::default() {
+    let has_spares = tenant.access_keys.iter().any(|key| !key.spares.is_empty());
+    if (version < DELIVERS_RULES && tenant.acl_delivery != AclDelivery::default())
+        || (version < HAS_SPARES && has_spares)
+    {
         return Err(BundleError::Payload("the index"));
     }
     Ok(IndexFile { revision, digest, tenant, shards })

@@ -1,11 +1,33 @@
 //! The key of an access key or a device, whatever it is proved with: what a login and every later request look at.
 
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Device, KeyUse, LoginName, UnixSeconds};
+use crate::bundle::{AccessKey, Device, KeyUse, LoginName, Spares, UnixSeconds};
 use crate::client::Mode;
 use crate::password::Verifier;
 use crate::scram;
 use crate::secret::Secret;
+
+/// How many secrets of one key can be accepted at once: the current one, the one before and the next.
+pub(super) const MAX_ACCEPTED: usize = 3;
+
+/// A secret that is accepted at some moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted<'i, S> {
+    pub(super) secret: &'i S,
+    /// When sessions that began with it end.
+    pub(super) ends: Option<UnixSeconds>,
+}
+
+fn accepted<'i, S>(
+    current: Option<&'i S>,
+    spares: &'i Spares<S>,
+    now: UnixSeconds,
+) -> impl Iterator<Item = Accepted<'i, S>> {
+    current.into_iter().flat_map(move |current| {
+        let spares = spares.accepted(now).map(|(secret, ends)| Accepted { secret, ends });
+        std::iter::once(Accepted { secret: current, ends: None }).chain(spares)
+    })
+}
 
 /// The key that a client proved, or wants to prove, to have.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +45,30 @@ impl<'i> Key<'i> {
         secret.filter(|secret| !secret.expose().is_empty())
     }
 
-    /// What marks a login of a mode: it differs for every secret. `None` where there is nothing to log in with.
-    pub(super) fn mark(self, mode: Mode) -> Option<&'i [u8]> {
+    /// The secrets that prove a signature or a token now: the current one first, if there is any at all. What is accepted
+    /// beside it goes with it.
+    pub(super) fn secrets(self, now: UnixSeconds) -> impl Iterator<Item = Accepted<'i, Secret>> {
+        let spares = match self {
+            Self::Access(key) => &key.spares,
+            Self::Device(device, _) => &device.spares,
+        };
+        accepted(self.secret(), spares, now).filter(|accepted| !accepted.secret.expose().is_empty())
+    }
+
+    /// What passwords may be compared with now: the current verifier first, if there is any at all.
+    pub(super) fn verifiers(self, now: UnixSeconds) -> impl Iterator<Item = Accepted<'i, Verifier>> {
+        let login = self.login();
+        login.into_iter().flat_map(move |login| accepted(login.password.as_ref(), &login.spares, now))
+    }
+
+    /// What marks the logins of a mode that are in force: it differs for every secret.
+    pub(super) fn marks(self, mode: Mode, now: UnixSeconds) -> Vec<&'i [u8]> {
         match mode {
-            Mode::Signature | Mode::DeviceCredential | Mode::Token => self.secret().map(Secret::expose),
-            Mode::Scram => self.scram().map(|keys| keys.stored_key.expose()),
-            Mode::Password => self.verifier().map(Verifier::mark),
+            Mode::Signature | Mode::DeviceCredential | Mode::Token => {
+                self.secrets(now).map(|accepted| accepted.secret.expose()).collect()
+            }
+            Mode::Scram => self.scram().map(|keys| keys.stored_key.expose()).into_iter().collect(),
+            Mode::Password => self.verifiers(now).map(|accepted| accepted.secret.mark()).collect(),
         }
     }
 

@@ -13,8 +13,10 @@ use super::{BrokerIndex, TenantIndex};
 use crate::bundle::UnixSeconds;
 use crate::client::{Map, Mode, TICKET_ATTRIBUTE};
 use crate::credential::{self, ModeUsername};
-use crate::index::key::Key;
+use crate::index::key::{Accepted, Key};
+use crate::password::Verifier;
 use crate::rules::InlineAcl;
+use crate::secret::Secret;
 use crate::ticket::{Ticket, generation};
 use crate::token::Token;
 use crate::verdict::Reason;
@@ -155,21 +157,41 @@ struct Proven<'i, 'a> {
     key_id: &'a str,
     client_id: &'a str,
     tokens: Vec<Token>,
+    by: By<'i>,
+}
+
+/// The secret that a proof was made with.
+#[derive(Clone, Copy)]
+struct By<'i> {
+    /// What marks it.
+    mark: &'i [u8],
+    /// When its sessions end: it is on its way out.
+    ends: Option<UnixSeconds>,
+}
+
+impl<'i> By<'i> {
+    fn secret(accepted: Accepted<'i, Secret>) -> Self {
+        Self { mark: accepted.secret.expose(), ends: accepted.ends }
+    }
+
+    fn verifier(accepted: Accepted<'i, Verifier>) -> Self {
+        Self { mark: accepted.secret.mark(), ends: accepted.ends }
+    }
 }
 
 impl Proven<'_, '_> {
     /// Judges everything but the proof, and seals the ticket.
     fn admit(self, now: UnixSeconds) -> Result<Login, Reason> {
-        let Self { tenant, key, mode, key_id, client_id, tokens } = self;
+        let Self { tenant, key, mode, key_id, client_id, tokens, by } = self;
         tenant.admit(key, mode, client_id, now)?;
-        let mark = key.mark(mode).ok_or(Reason::KeyWithoutSecret)?;
-        let expires_at = key.expires_at().into_iter().chain(tokens.iter().map(|token| token.expires_at)).min();
+        let ends = key.expires_at().into_iter().chain(by.ends);
+        let expires_at = ends.chain(tokens.iter().map(|token| token.expires_at)).min();
         let ticket_key = &tenant.tenant().ticket_key;
         let ticket = Ticket {
             instance_id: tenant.instance_id().to_owned(),
             mode,
             key_id: key_id.to_owned(),
-            generation: generation(ticket_key, mark),
+            generation: generation(ticket_key, by.mark),
             client_id: client_id.to_owned(),
             expires_at,
             tokens,

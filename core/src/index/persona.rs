@@ -103,7 +103,7 @@ impl<'i> Persona<'i> {
             }
             key => self.tenant.admit(key, self.mode, &self.client_id, now)?,
         }
-        self.key.mark(self.mode).map(drop).ok_or(Reason::KeyWithoutSecret)
+        if self.key.marks(self.mode, now).is_empty() { Err(Reason::KeyWithoutSecret) } else { Ok(()) }
     }
 
     /// Its tenant.

@@ -51,8 +51,11 @@ impl TenantIndex {
         }
         let key = self.key(ticket.mode, &ticket.key_id).ok_or(Reason::UnknownKey)?;
         self.admit(key, ticket.mode, client_id, now)?;
-        let mark = key.mark(ticket.mode).ok_or(Reason::KeyWithoutSecret)?;
-        if generation(&self.tenant.ticket_key, mark) != ticket.generation {
+        let marks = key.marks(ticket.mode, now);
+        if marks.is_empty() {
+            return Err(Reason::KeyWithoutSecret);
+        }
+        if !marks.into_iter().any(|mark| generation(&self.tenant.ticket_key, mark) == ticket.generation) {
             return Err(Reason::KeyReplaced);
         }
         self.check_tokens(&ticket.tokens, client_id, now)?;

@@ -3,6 +3,7 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use super::rotation::own_secret_rule;
 use super::{client_id, immutable, rule, schema};
 
 pub(crate) fn immutable_client_id_prefix(_: &mut SchemaGenerator) -> Schema {
@@ -56,6 +57,7 @@ pub(crate) fn device_spec_rules() -> Value {
             "!has(self.username) || !self.mechanisms.exists(mechanism, mechanism == 'Hmac')",
             "`username` is the login name of `Scram` and `Password`: remove it, or set `mechanisms` to these",
         ),
+        own_secret_rule(),
     ])
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Device, KeyUse, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{
+    AccessKey, AclDelivery, Bundle, Claims, Device, KeyUse, Revocations, Space, Spares, Tenant,
+};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::MacAlgorithm;
 use mqtt_access_core::secret::Secret;
@@ -46,6 +48,7 @@ fn key(name: &str) -> AccessKey {
         disabled: false,
         generated: true,
         uses: [KeyUse::Connect].into(),
+        spares: Spares::default(),
     }
 }
 
@@ -63,6 +66,8 @@ fn device(name: &str, labels: &Value, attributes: &Value) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 

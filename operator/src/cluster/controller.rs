@@ -15,7 +15,7 @@ use super::broker_claims;
 use super::cache::ObjectKey;
 use super::figures::Board;
 use super::gather::{self, GatherError};
-use super::keys::{Held, Seen};
+use super::keys::{Held, Seen, Staged, Turned};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
 use super::report::{self, ReportError, Tested};
@@ -55,6 +55,10 @@ pub(super) struct Memory {
     /// What Secrets that are referred to held, with their versions.
     pub(super) secrets: HashMap<ObjectKey, (String, Seen)>,
     pub(super) derived: Derived,
+    /// Secrets that are announced and not handed out yet, by the names of their Secrets.
+    pub(super) staged: HashMap<String, Staged>,
+    /// Whom to tell of rotations.
+    pub(super) turned: Vec<Turned>,
     pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
     failures: u32,
@@ -210,10 +214,11 @@ async fn serve(
             return Err(error);
         }
     };
-    let expiry = reports.next_expiry.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(1)));
+    let expiry = reports.next_change.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(1)));
     let written = report::served(context, key, &tenant, published, reports).await?;
+    let announced = context.memory(key, |memory| memory.staged.values_mut().map(Staged::announce).min());
     let soon = (unfinished || !written).then_some(Duration::ZERO);
-    Ok(soon.into_iter().chain(expiry).min())
+    Ok(soon.into_iter().chain(expiry).chain(announced).min())
 }
 
 /// Gathers, compiles and publishes. The second value tells whether keys are still being made.

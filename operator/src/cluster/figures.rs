@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mqtt_access_core::bundle::Bundle;
 use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -18,9 +19,13 @@ use crate::compile::Reports;
 use crate::config::{Broker, Config};
 use crate::finding::FindingReason;
 use crate::isolation::{self, Isolation, Reach, Violation};
+use crate::rotation::Cause;
 
 /// How often isolation is proved anew, where anything has changed.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// Since how many seconds a rotation has to be due to be overdue: it is retried, and somebody should look why it fails.
+const OVERDUE: i64 = 600;
 
 /// What is counted of one tenant.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +34,7 @@ pub(super) struct Figures {
     devices: usize,
     policies: usize,
     findings: BTreeMap<FindingReason, usize>,
+    rotations: Rotations,
     reach: Arc<Reach>,
 }
 
@@ -43,8 +49,32 @@ impl Figures {
             devices: bundle.devices.len(),
             policies: bundle.policies.len(),
             findings,
+            rotations: Rotations::of(reports, now()),
             reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies)),
         }
+    }
+}
+
+/// How many rotations are at which point.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Rotations {
+    due: usize,
+    overdue: usize,
+    overlaps: usize,
+}
+
+impl Rotations {
+    fn of(reports: &Reports, now: i64) -> Self {
+        let keys = reports.access_keys.iter().filter_map(|report| report.rotation.as_ref());
+        let devices = reports.devices.values().filter_map(|report| report.rotation.as_ref());
+        let mut rotations = Self::default();
+        for rotation in keys.chain(devices) {
+            let waits = rotation.due_since.map(|since| now.saturating_sub(since));
+            rotations.due += usize::from(waits.is_some());
+            rotations.overdue += usize::from(waits.is_some_and(|waits| waits > OVERDUE));
+            rotations.overlaps += usize::from(rotation.status.previous_valid_until.is_some());
+        }
+        rotations
     }
 }
 
@@ -69,6 +99,12 @@ struct FindingLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RotationLabels {
+    broker: String,
+    cause: &'static str,
+}
+
 #[derive(Default)]
 struct Metrics {
     registry: Registry,
@@ -79,6 +115,10 @@ struct Metrics {
     exceptions: Family<BrokerLabel, Gauge>,
     violations: Family<BrokerLabel, Gauge>,
     checked: Family<BrokerLabel, Gauge>,
+    due: Family<BrokerLabel, Gauge>,
+    overdue: Family<BrokerLabel, Gauge>,
+    overlaps: Family<BrokerLabel, Gauge>,
+    rotations: Family<RotationLabels, Counter>,
 }
 
 impl Metrics {
@@ -96,6 +136,12 @@ impl Metrics {
         registry.register("isolation_violations", help, metrics.violations.clone());
         let help = "When isolation was last proved, in seconds since 1970; 0 before it was";
         registry.register("isolation_checked_timestamp_seconds", help, metrics.checked.clone());
+        registry.register("rotations_due", "Keys and passwords that are about to be replaced", metrics.due.clone());
+        let help = "Those that should have been replaced ten minutes ago";
+        registry.register("rotations_overdue", help, metrics.overdue.clone());
+        let help = "Keys and passwords whose previous one is still accepted";
+        registry.register("rotation_overlaps_open", help, metrics.overlaps.clone());
+        registry.register("rotations", "Keys and passwords that were replaced, by cause", metrics.rotations.clone());
         metrics
     }
 }
@@ -114,6 +160,7 @@ impl Board {
         for (broker, _) in &board.brokers {
             board.count(broker, &BTreeMap::new());
             board.isolated(broker, &Isolation::default(), 0);
+            Cause::ALL.iter().for_each(|cause| _ = board.rotations(broker, *cause));
         }
         board
     }
@@ -133,6 +180,16 @@ impl Board {
             tenants.remove(key);
             self.changed.store(true, Ordering::Release);
         }
+    }
+
+    /// A key or password was replaced.
+    pub(super) fn rotated(&self, broker: &str, cause: Cause) {
+        self.rotations(broker, cause).inc();
+    }
+
+    fn rotations(&self, broker: &str, cause: Cause) -> Counter {
+        let labels = RotationLabels { broker: broker.to_owned(), cause: cause.as_str() };
+        self.metrics.rotations.get_or_create(&labels).clone()
     }
 
     pub(super) fn render(&self) -> String {
@@ -179,7 +236,11 @@ impl Board {
     fn count(&self, broker: &str, tenants: &BTreeMap<ObjectKey, Figures>) {
         let label = || BrokerLabel { broker: broker.to_owned() };
         let own: Vec<&Figures> = tenants.values().filter(|figures| figures.broker == broker).collect();
-        let Metrics { findings, tenants, policies, devices, .. } = &self.metrics;
+        let Metrics { findings, tenants, policies, devices, due, overdue, overlaps, .. } = &self.metrics;
+        let rotations = |of: fn(&Rotations) -> usize| number(own.iter().map(|figures| of(&figures.rotations)).sum());
+        due.get_or_create(&label()).set(rotations(|rotations| rotations.due));
+        overdue.get_or_create(&label()).set(rotations(|rotations| rotations.overdue));
+        overlaps.get_or_create(&label()).set(rotations(|rotations| rotations.overlaps));
         tenants.get_or_create(&label()).set(number(own.len()));
         policies.get_or_create(&label()).set(number(own.iter().map(|figures| figures.policies).sum()));
         devices.get_or_create(&label()).set(number(own.iter().map(|figures| figures.devices).sum()));

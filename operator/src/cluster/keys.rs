@@ -8,6 +8,7 @@ mod generated;
 mod held;
 mod login;
 mod referenced;
+mod rotating;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use kube::ResourceExt as _;
 use mqtt_access_core::secret::Secret;
-use mqtt_access_crds::{ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, Stored};
+use mqtt_access_crds::{AccessKey, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, Stored};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::cache::ObjectKey;
 use super::controller::Context;
-use crate::compile::{Identity, Key, KeyProblem, Proof};
+use crate::compile::{Identity, Key, KeyProblem, Proof, Rotated};
 use crate::config::Broker;
 use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
@@ -30,6 +31,8 @@ use generated::{KeyOf, Wanted};
 pub(super) use held::Held;
 use login::LoginOf;
 pub(super) use referenced::Seen;
+use rotating::Own;
+pub(super) use rotating::{Staged, Turned};
 
 /// How many keys are made at once.
 const CONCURRENCY: usize = 16;
@@ -60,7 +63,7 @@ pub(super) struct Keys {
 /// Where a key has to come from.
 enum Source {
     Nowhere(String),
-    Referenced(String),
+    Referenced(String, Own),
     Generated(Wanted),
 }
 
@@ -84,7 +87,7 @@ enum Found {
 enum Raw {
     Found(Found),
     /// A password with the name of its Secret.
-    Password(Password, String),
+    Password(Password, String, Rotated<Secret>),
 }
 
 #[derive(Clone)]
@@ -105,14 +108,18 @@ pub(super) async fn ensure(
     let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, deadline };
     let access = tenant.spec.access_keys.iter().map(|spec| {
         let source = match &spec.secret_ref {
-            Some(secret) => Source::Referenced(secret.name.clone()),
-            None => Source::Generated(Wanted::access_key(tenant, &spec.name)),
+            Some(secret) => Source::Referenced(secret.name.clone(), Own::access_key(tenant, spec)),
+            None => Source::Generated(Wanted::access_key(tenant, spec)),
         };
         Task { place: Place::AccessKey(spec.name.clone()), source, login: None }
     });
     let tasks: Vec<Task> = access.chain(devices.into_iter().map(|device| finder.device_task(device))).collect();
     let logins: BTreeSet<String> = tasks.iter().filter_map(|task| Some(task.login.as_ref()?.device.clone())).collect();
-    context.memory(key, |memory| memory.derived.keep_only(&logins));
+    let made: BTreeSet<&str> = tasks.iter().filter_map(Task::secret_made).collect();
+    context.memory(key, |memory| {
+        memory.derived.keep_only(&logins);
+        memory.staged.retain(|secret, _| made.contains(secret.as_str()));
+    });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
     let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false };
@@ -160,11 +167,11 @@ impl Finder<'_> {
             Proof::Hmac => (KeyOf::Device { client_id: client_ids.one().unwrap_or_default().to_owned() }, None),
             Proof::Login(by) => {
                 let login = LoginOf::new(device, client_ids.clone(), &by, self);
-                (KeyOf::Login { client_ids, name: by.name }, Some(login))
+                (KeyOf::Login { client_ids, name: by.name, scram: by.scram }, Some(login))
             }
         };
         let source = match &device.spec.secret_ref {
-            Some(secret) => Source::Referenced(secret.name.clone()),
+            Some(secret) => Source::Referenced(secret.name.clone(), Own::device(device)),
             None => Source::Generated(Wanted::device(device, key)),
         };
         (source, login)
@@ -179,16 +186,63 @@ impl Finder<'_> {
         let raw = match (source, login) {
             (Source::Nowhere(why), _) => return Ok(Found::Now(credential::problem(KeyProblem::Invalid, why))),
             (Source::Generated(wanted), _) => self.generated(&wanted).await?,
-            (Source::Referenced(name), None) => self.referenced_key(&name).await.map(Found::Now).map(Raw::Found)?,
-            (Source::Referenced(name), Some(of)) => self.referenced_password(&name, of).await?,
+            (Source::Referenced(name, own), None) => {
+                let key = self.referenced_key(&name).await?;
+                Raw::Found(Found::Now(self.own_rotation(&own, key).await?))
+            }
+            (Source::Referenced(name, _), Some(of)) => self.referenced_password(&name, of).await?,
         };
         match (raw, login) {
             (Raw::Found(found), _) => Ok(found),
-            (Raw::Password(password, secret), Some(of)) => self.login(of, password, &secret).await,
-            (Raw::Password(_, secret), None) => {
+            (Raw::Password(password, secret, rotated), Some(of)) => {
+                let found = self.login(of, password, &secret).await?;
+                Ok(found.map(|key| of.rotated(key, rotated, self.ticket_key)))
+            }
+            (Raw::Password(_, secret, _), None) => {
                 let message = format!("the Secret `{secret}` holds a password; an access key needs a key");
                 Ok(Found::Now(credential::problem(KeyProblem::Invalid, message)))
             }
+        }
+    }
+}
+
+impl Task {
+    /// Name of the Secret that is made for it.
+    fn secret_made(&self) -> Option<&str> {
+        match &self.source {
+            Source::Generated(wanted) => Some(&wanted.secret_name),
+            Source::Nowhere(_) | Source::Referenced(..) => None,
+        }
+    }
+}
+
+impl Found {
+    fn map(self, change: impl FnOnce(Key) -> Key) -> Self {
+        match self {
+            Self::Now(key) => Self::Now(change(key)),
+            Self::Later(key) => Self::Later(change(key)),
+        }
+    }
+}
+
+impl Own {
+    fn device(device: &DeviceCredential) -> Self {
+        Self {
+            kind: "DeviceCredential",
+            name: device.name_any(),
+            uid: device.uid().unwrap_or_default(),
+            key: None,
+            rotation: device.spec.rotation.clone(),
+        }
+    }
+
+    fn access_key(tenant: &MqttTenant, spec: &AccessKey) -> Self {
+        Self {
+            kind: "MqttTenant",
+            name: tenant.name_any(),
+            uid: tenant.uid().unwrap_or_default(),
+            key: Some(spec.name.clone()),
+            rotation: spec.rotation.clone(),
         }
     }
 }
@@ -207,11 +261,13 @@ impl Wanted {
             }),
             in_the_way: conditions.any(|condition| condition.reason == conflict),
             owner_name: name,
+            rotation: device.spec.rotation.clone(),
             key,
         }
     }
 
-    fn access_key(tenant: &MqttTenant, key: &str) -> Self {
+    fn access_key(tenant: &MqttTenant, spec: &AccessKey) -> Self {
+        let key = spec.name.as_str();
         let secret_name = crate::names::access_key_secret(&tenant.name_any(), key);
         let known = tenant.status.iter().flat_map(|status| &status.access_keys);
         let had_one =
@@ -224,6 +280,7 @@ impl Wanted {
             had_one,
             // The status of a tenant does not tell, and there are few.
             in_the_way: true,
+            rotation: spec.rotation.clone(),
             key: KeyOf::AccessKey { name: key.to_owned() },
         }
     }
@@ -231,7 +288,7 @@ impl Wanted {
     fn owner(&self) -> Owner<'_> {
         match &self.key {
             KeyOf::Device { client_id } => Owner::Device { client_id },
-            KeyOf::Login { client_ids, name } => Owner::Login { client_ids, name },
+            KeyOf::Login { client_ids, name, scram: _ } => Owner::Login { client_ids, name },
             KeyOf::AccessKey { name } => Owner::AccessKey { name },
         }
     }

@@ -132,6 +132,7 @@ pub(super) async fn served(
         }),
     };
     write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await?;
+    events::rotated(context, key).await;
     match standing.claims() {
         Some(_) => objects::served(context, key, &reports).await,
         None => objects::homeless(context, key, &Homeless::not_ready()).await.map(|()| true),
@@ -192,7 +193,9 @@ fn key_problem(report: &KeyReport) -> Option<String> {
 fn key_status(tenant: &MqttTenant, report: &KeyReport) -> AccessKeyStatus {
     let known = tenant.status.iter().flat_map(|status| &status.access_keys).find(|known| known.name == report.name);
     let secret_name = report.secret_name.clone().or_else(|| known?.secret_name.clone());
-    AccessKeyStatus { name: report.name.clone(), id: report.id.clone(), secret_name }
+    let before = known.and_then(|known| known.rotation.as_ref());
+    let rotation = report.rotation.as_ref().map(|report| objects::rotation(report, before));
+    AccessKeyStatus { name: report.name.clone(), id: report.id.clone(), secret_name, rotation }
 }
 
 /// A reconcile that failed: what is in force stays, and the tenant says so.

@@ -5,13 +5,13 @@ mod taken;
 use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{ClientIds, Device, LoginName, UnixSeconds};
+use mqtt_access_core::bundle::{ClientIds, Device, LoginName, Spares, UnixSeconds};
 use mqtt_access_core::credential::device_key_id;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
 use super::identity::{Identity, Proof};
-use super::{DeviceReport, Gathered, Key, KeyProblem, created};
+use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
@@ -21,7 +21,7 @@ const MAX_LABEL_BYTES: usize = 8 * 1024;
 pub(super) struct Devices {
     pub(super) devices: Vec<Device>,
     pub(super) reports: BTreeMap<String, DeviceReport>,
-    pub(super) next_expiry: Option<UnixSeconds>,
+    pub(super) next_change: Option<UnixSeconds>,
 }
 
 pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
@@ -35,7 +35,8 @@ pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
             Err(broken) => undecodable(gathered, &mut taken, broken),
         };
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
-        devices.next_expiry = devices.next_expiry.into_iter().chain(expiry).min();
+        let rotation = report.rotation.as_ref().and_then(|rotation| rotation.next_change(now));
+        devices.next_change = devices.next_change.into_iter().chain(expiry).chain(rotation).min();
         devices.devices.extend(device);
         report.generation = kube::Resource::meta(source.as_ref()).generation;
         devices.reports.insert(source.name_any(), report);
@@ -70,6 +71,10 @@ fn one(
     let found = find(gathered, taken, &name, &identity, key);
     // Without a key the record still keeps the client ID from everybody else.
     let record = record(device, identity.client_ids, found.as_ref().ok());
+    let (secret_name, rotation) = match &found {
+        Ok(found) => (Some(found.secret_name.clone()), Some(found.rotation.clone())),
+        Err(_) => (None, None),
+    };
     let (reason, message) = match &found {
         Err(refusal) => refusal.clone(),
         Ok(_) => standing(gathered, &record, now),
@@ -79,7 +84,8 @@ fn one(
         message,
         key_id: Some(record.key_id.clone()).filter(|id| !id.is_empty()),
         username: record.login.as_ref().map(|login| login.name.clone()),
-        secret_name: found.ok().map(|found| found.secret_name),
+        secret_name,
+        rotation,
         generation: None,
     };
     (Some(record), report)
@@ -98,18 +104,21 @@ fn record(device: &DeviceCredential, client_ids: ClientIds, found: Option<&Found
         expires_at,
         mechanisms: _,
         secret_ref,
+        rotation: _,
     } = &device.spec;
-    let (key_id, secret, login) = match found.map(|found| found.proof.clone()) {
-        Some(Proven::Key(id, secret)) => (id, Some(secret), None),
-        Some(Proven::Login(login)) => (String::new(), None, Some(login)),
-        None => (String::new(), None, None),
+    let (key_id, secret, spares, login) = match found.map(|found| found.proof.clone()) {
+        Some(Proven::Key(id, secret, spares)) => (id, Some(secret), spares, None),
+        Some(Proven::Login(login)) => (String::new(), None, Spares::default(), Some(login)),
+        None => (String::new(), None, Spares::default(), None),
     };
     Device {
         name: device.name_any(),
-        uid: device.uid().filter(|_| secret_ref.is_none()),
+        uid: device.uid(),
+        brought_along: secret_ref.is_some(),
         client_id: client_ids,
         key_id,
         secret,
+        spares,
         login,
         labels: device.labels().clone(),
         client_attributes: client_attributes.clone(),
@@ -137,11 +146,12 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
 struct Found {
     proof: Proven,
     secret_name: String,
+    rotation: RotationReport,
 }
 
 #[derive(Clone)]
 enum Proven {
-    Key(String, Secret),
+    Key(String, Secret, Spares<Secret>),
     Login(LoginName),
 }
 
@@ -156,23 +166,24 @@ fn find(
     if let Proof::Login(login) = &identity.proof {
         taken.login_name(device, &login.name)?;
     }
-    let (proof, secret_name) = match (&identity.proof, key) {
+    let (proof, secret_name, rotation) = match (&identity.proof, key) {
         (_, Key::Problem { reason, message }) => return Err((ready_reason(*reason), message.clone())),
-        (Proof::Hmac, Key::Ready { id, secret, secret_name }) => {
+        (Proof::Hmac, Key::Ready { id, secret, rotated, secret_name }) => {
             let client_id = identity.client_ids.one().unwrap_or_default();
             let id = id.clone().unwrap_or_else(|| device_key_id(&gathered.claims.instance_id, client_id));
             taken.key_id(device, &id)?;
-            (Proven::Key(id, secret.clone()), secret_name)
+            (Proven::Key(id, secret.clone(), rotated.spares.clone()), secret_name, rotated.report())
         }
-        (Proof::Login(by), Key::Login { scram, password, secret_name }) => {
-            let login = LoginName { name: by.name.clone(), scram: scram.clone(), password: password.clone() };
-            (Proven::Login(login), secret_name)
+        (Proof::Login(by), Key::Login { scram, password, rotated, secret_name }) => {
+            let (name, spares) = (by.name.clone(), rotated.spares.clone());
+            let login = LoginName { name, scram: scram.clone(), password: password.clone(), spares };
+            (Proven::Login(login), secret_name, rotated.report())
         }
         (Proof::Hmac, Key::Login { .. }) | (Proof::Login(_), Key::Ready { .. }) => {
             return Err((DeviceReady::SecretMissing, "its Secret was not looked at; reconcile again".to_owned()));
         }
     };
-    Ok(Found { proof, secret_name: secret_name.clone() })
+    Ok(Found { proof, secret_name: secret_name.clone(), rotation })
 }
 
 fn ready_reason(problem: KeyProblem) -> DeviceReady {
@@ -207,7 +218,9 @@ fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
         uid: None,
         client_id: client_ids,
         key_id: String::new(),
+        brought_along: false,
         secret: None,
+        spares: Spares::default(),
         login: None,
         labels: BTreeMap::new(),
         client_attributes: BTreeMap::new(),
@@ -218,7 +231,7 @@ fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
 }
 
 fn told((reason, message): Refusal) -> DeviceReport {
-    DeviceReport { reason, message, key_id: None, username: None, secret_name: None, generation: None }
+    DeviceReport { reason, message, key_id: None, username: None, secret_name: None, rotation: None, generation: None }
 }
 
 /// Labels are bounded by the API server only as a whole object is; a bundle must not be.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, Space, Spares, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
 use mqtt_access_crds as crds;
@@ -11,7 +11,7 @@ use mqtt_access_crds::{
     AuthMode, Authentication, MqttTenant, MqttTenantSpec, SignatureAlgorithm, TokenLimits, TokenRevocations,
 };
 
-use super::{Gathered, Key, KeyReport, created};
+use super::{Gathered, Key, KeyReport, RotationReport, created};
 
 /// What a tenant claims. Topics that begin with `$` are the broker's own and are left out unless its configuration
 /// allows them.
@@ -103,26 +103,27 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
     let mut taken = BTreeSet::new();
     let keys = gathered.tenant.spec.access_keys.iter().map(|spec| {
         let default_id = access_key_id(&gathered.claims.instance_id, &spec.name);
-        let (id, secret, report) = match gathered.access_keys.get(&spec.name) {
-            Some(Key::Ready { id, secret, secret_name }) => {
+        let (id, secret, spares, report) = match gathered.access_keys.get(&spec.name) {
+            Some(Key::Ready { id, secret, rotated, secret_name }) => {
                 let id = id.clone().unwrap_or(default_id);
                 if taken.insert(id.clone()) {
-                    let report = Ok((id.clone(), secret_name.clone()));
-                    (id, Some(secret.clone()), report)
+                    let report = Ok((id.clone(), secret_name.clone(), rotated.report()));
+                    (id, Some(secret.clone()), rotated.spares.clone(), report)
                 } else {
                     let problem = format!("the access-key ID `{id}` is used by an earlier key; give each key its own");
-                    (String::new(), None, Err(problem))
+                    (String::new(), None, Spares::default(), Err(problem))
                 }
             }
-            Some(Key::Problem { reason: _, message }) => (default_id, None, Err(message.clone())),
+            Some(Key::Problem { reason: _, message }) => (default_id, None, Spares::default(), Err(message.clone())),
             Some(Key::Login { .. }) | None => {
-                (default_id, None, Err("its Secret was not looked at; reconcile again".to_owned()))
+                (default_id, None, Spares::default(), Err("its Secret was not looked at; reconcile again".to_owned()))
             }
         };
         let key = AccessKey {
             name: spec.name.clone(),
             id,
             secret,
+            spares,
             disabled: spec.disabled,
             generated: spec.secret_ref.is_none(),
             uses: spec.uses.iter().map(|use_| key_use(*use_)).collect(),
@@ -132,10 +133,12 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
     keys.unzip()
 }
 
-fn report_of(name: &str, outcome: Result<(String, String), String>) -> KeyReport {
+fn report_of(name: &str, outcome: Result<(String, String, RotationReport), String>) -> KeyReport {
     let name = name.to_owned();
     match outcome {
-        Ok((id, secret_name)) => KeyReport { name, id: Some(id), secret_name: Some(secret_name), problem: None },
-        Err(problem) => KeyReport { name, id: None, secret_name: None, problem: Some(problem) },
+        Ok((id, secret_name, rotation)) => {
+            KeyReport { name, id: Some(id), secret_name: Some(secret_name), rotation: Some(rotation), problem: None }
+        }
+        Err(problem) => KeyReport { name, id: None, secret_name: None, rotation: None, problem: Some(problem) },
     }
 }

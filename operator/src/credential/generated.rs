@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
-use mqtt_access_core::bundle::ClientIds;
+use k8s_openapi::jiff::Timestamp;
+use mqtt_access_core::bundle::{ClientIds, Spare};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, ModeUsername, password};
 use mqtt_access_core::secret::Secret;
@@ -18,7 +19,8 @@ use mqtt_access_core::token::token_key;
 use super::Owner;
 use super::referenced::check_text;
 use crate::login::Password;
-use crate::names::{GENERATED_LABEL, data};
+use crate::names::{GENERATED_LABEL, ROTATION_ANNOTATION, data};
+use crate::rotation::{Held, Record};
 
 /// What stands in a Secret for its owner.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,14 +76,52 @@ fn form(secret: &KubeSecret) -> Option<Form> {
     Some(if ModeUsername::parse(username).is_some() { Form::Key } else { Form::Password })
 }
 
-/// What a Secret ought to hold: the key or password, and whatever of the present one has to be kept.
+/// The key or password before the current one.
+#[must_use]
+pub(crate) fn previous_of(owner: Owner<'_>, secret: &KubeSecret) -> Option<Secret> {
+    let entry = match owner {
+        Owner::Device { .. } | Owner::AccessKey { .. } => data::PREVIOUS_ACCESS_KEY_SECRET,
+        // Beside a key it is a signature, made ready.
+        Owner::Login { .. } if is_switched(owner, secret) => return None,
+        Owner::Login { .. } => data::PREVIOUS_PASSWORD,
+    };
+    filled(secret, entry).map(|bytes| Secret::new(bytes.0.clone()))
+}
+
+/// The record of a generated Secret's rotations.
+#[must_use]
+pub(crate) fn record_of(secret: &KubeSecret) -> Option<Record> {
+    Record::read(secret.metadata.annotations.as_ref()?.get(ROTATION_ANNOTATION)?)
+}
+
+/// The key or password of a generated Secret, and the one before it.
+#[derive(Clone, Copy)]
+pub(crate) struct Contents<'a> {
+    current: &'a Secret,
+    previous: Option<&'a Spare<Secret>>,
+}
+
+impl<'a> From<&'a Secret> for Contents<'a> {
+    fn from(current: &'a Secret) -> Self {
+        Self { current, previous: None }
+    }
+}
+
+impl<'a> From<&'a Held<Secret>> for Contents<'a> {
+    fn from(held: &'a Held<Secret>) -> Self {
+        Self { current: &held.current, previous: held.previous.as_ref() }
+    }
+}
+
+/// What a Secret ought to hold: the key or password, the one before it, and whatever of the present one has to be kept.
 #[must_use]
 pub(crate) fn generated_data(
     owner: Owner<'_>,
     instance_id: &str,
-    secret: &Secret,
+    contents: Contents<'_>,
     present: Option<&KubeSecret>,
 ) -> BTreeMap<String, ByteString> {
+    let Contents { current: secret, previous } = contents;
     let plain = secret.expose().to_vec();
     let mut entries = vec![(data::INSTANCE_ID, instance_id.as_bytes().to_vec())];
     if let Some(key_id) = owner.key_id(instance_id) {
@@ -107,8 +147,28 @@ pub(crate) fn generated_data(
         }
         Owner::AccessKey { name: _ } => entries.push((data::TOKEN_KEY, token_key(secret).expose().to_vec())),
     }
+    entries.extend(previous.into_iter().flat_map(|previous| outgoing(owner, previous)));
     entries.extend(present.into_iter().flat_map(|present| kept(owner, present)));
     entries.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value))).collect()
+}
+
+/// What clients need that have not changed over yet, and until when it is of use.
+fn outgoing(owner: Owner<'_>, previous: &Spare<Secret>) -> Vec<(&'static str, Vec<u8>)> {
+    let Spare { secret, since: _, until } = previous;
+    let plain = || secret.expose().to_vec();
+    let end = Timestamp::from_second(*until).map(|end| end.to_string().into_bytes()).unwrap_or_default();
+    let (first, second) = match owner {
+        Owner::Device { client_id } => {
+            let signature = password(MacAlgorithm::HmacSha1, secret, client_id).into_bytes();
+            ((data::PREVIOUS_ACCESS_KEY_SECRET, plain()), Some((data::PREVIOUS_PASSWORD, signature)))
+        }
+        Owner::Login { .. } => ((data::PREVIOUS_PASSWORD, plain()), None),
+        Owner::AccessKey { .. } => {
+            let token_key = token_key(secret).expose().to_vec();
+            ((data::PREVIOUS_ACCESS_KEY_SECRET, plain()), Some((data::PREVIOUS_TOKEN_KEY, token_key)))
+        }
+    };
+    [Some(first), second, Some((data::PREVIOUS_VALID_UNTIL, end))].into_iter().flatten().collect()
 }
 
 /// What a Secret holds for the other kind of proof.
@@ -159,7 +219,7 @@ mod tests {
     const DEVICE: Owner<'_> = Owner::Device { client_id: "dev1" };
 
     fn written(owner: Owner<'_>, secret: &Secret, present: Option<&KubeSecret>) -> KubeSecret {
-        let data = generated_data(owner, "i", secret, present);
+        let data = generated_data(owner, "i", secret.into(), present);
         let mut secret = KubeSecret { data: Some(data), ..KubeSecret::default() };
         secret.metadata.labels = Some([(GENERATED_LABEL.to_owned(), owner.label().to_owned())].into());
         secret

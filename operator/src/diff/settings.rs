@@ -77,7 +77,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
 }
 
 fn access_key(before: &AccessKey, after: &AccessKey) -> Vec<String> {
-    let AccessKey { name: _, id, secret, disabled, generated: _, uses } = before;
+    let AccessKey { name: _, id, secret, spares: _, disabled, generated: _, uses } = before;
     let lines = [
         setting("id", id, &after.id),
         setting("usable", &secret.is_some(), &after.secret.is_some()),
@@ -92,9 +92,11 @@ fn device(before: &Device, after: &Device) -> Vec<String> {
     let Device {
         name: _,
         uid: _,
+        brought_along: _,
         client_id,
         key_id,
         secret,
+        spares: _,
         login,
         labels: _,
         client_attributes: _,

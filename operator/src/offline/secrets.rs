@@ -11,16 +11,17 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
+use mqtt_access_core::bundle::{Spare, Spares};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram;
 use mqtt_access_core::secret::Secret;
 use thiserror::Error;
 
 use super::gather::missing;
-use crate::compile::{Key, KeyProblem};
+use crate::compile::{Key, KeyProblem, Rotated};
 use crate::credential::{
-    Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, problem, random,
-    read_key, read_password,
+    Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, previous_of,
+    problem, random, read_key, read_password, record_of,
 };
 use crate::login::Password;
 use crate::manifest::yaml::{self, YamlError};
@@ -130,7 +131,7 @@ impl Secrets {
             // None yet, or that of an earlier owner of the same name.
             _ => {
                 let made = generate()?;
-                self.make(namespace, name, generated_data(owner, instance_id, &made, None))?;
+                self.make(namespace, name, generated_data(owner, instance_id, (&made).into(), None))?;
                 return Ok(own(owner, name, made));
             }
         };
@@ -140,7 +141,7 @@ impl Secrets {
                 Content::Held(_) if self.keep.is_none() => {}
                 content => {
                     let plain = if let Content::Held(plain) = content { plain } else { generate()? };
-                    self.make(namespace, name, generated_data(owner, instance_id, &plain, Some(&secret)))?;
+                    self.make(namespace, name, generated_data(owner, instance_id, (&plain).into(), Some(&secret)))?;
                     return Ok(own(owner, name, plain));
                 }
             }
@@ -151,7 +152,10 @@ impl Secrets {
                 Err(why) => Found::Key(problem(KeyProblem::Invalid, why)),
             }),
             (Owner::Login { .. }, None) => self.own_login(wanted, &secret),
-            (Owner::Device { .. } | Owner::AccessKey { .. }, _) => Ok(Found::Key(read_key(name, &secret))),
+            (Owner::Device { .. } | Owner::AccessKey { .. }, Some(_)) => Ok(Found::Key(read_key(name, &secret))),
+            (Owner::Device { .. } | Owner::AccessKey { .. }, None) => {
+                Ok(Found::Key(with_previous(read_key(name, &secret), owner, &secret)))
+            }
         }
     }
 
@@ -165,10 +169,15 @@ impl Secrets {
             (Owner::Login { .. }, _) => {
                 let keys = || scram::Keys { salt: secret(), stored_key: secret(), server_key: secret() };
                 let verifier = || Verifier::fast(&secret(), &secret());
-                Key::Login { scram: scram.then(keys), password: password.then(verifier), secret_name }
+                Key::Login {
+                    scram: scram.then(keys),
+                    password: password.then(verifier),
+                    rotated: Rotated::default(),
+                    secret_name,
+                }
             }
             (_, Some(known)) => read_key(&secret_name, known),
-            (_, None) => Key::Ready { id: None, secret: secret(), secret_name },
+            (_, None) => Key::Ready { id: None, secret: secret(), rotated: Rotated::default(), secret_name },
         }
     }
 
@@ -179,7 +188,7 @@ impl Secrets {
             let why = format!("the Secret `{name}` holds no `password`; put one there");
             return Ok(Found::Key(problem(KeyProblem::Missing, why)));
         };
-        let fitting = generated_data(owner, instance_id, &plain, Some(secret));
+        let fitting = generated_data(owner, instance_id, (&plain).into(), Some(secret));
         if self.keep.is_some() && secret.data.as_ref() != Some(&fitting) {
             self.make(namespace, name, fitting)?;
         }
@@ -224,12 +233,23 @@ impl Secrets {
     }
 }
 
+/// Of a Secret that was taken out of a cluster while it held two keys: both are accepted, until the same end as there.
+fn with_previous(key: Key, owner: Owner<'_>, from: &KubeSecret) -> Key {
+    let Key::Ready { id, secret, rotated, secret_name } = key else { return key };
+    let previous = record_of(from).and_then(|record| {
+        let (since, until) = (record.rotated_at, record.previous_valid_until?);
+        Some(Spare { secret: previous_of(owner, from)?, since, until })
+    });
+    let rotated = Rotated { spares: Spares { previous, next: None }, ..rotated };
+    Key::Ready { id, secret, rotated, secret_name }
+}
+
 /// What is read from a Secret that was made for its owner.
 fn own(owner: Owner<'_>, name: &str, plain: Secret) -> Found {
     let secret_name = name.to_owned();
     match owner {
         Owner::Device { .. } | Owner::AccessKey { .. } => {
-            Found::Key(Key::Ready { id: None, secret: plain, secret_name })
+            Found::Key(Key::Ready { id: None, secret: plain, rotated: Rotated::default(), secret_name })
         }
         Owner::Login { .. } => match own_password(plain) {
             Ok(password) => Found::Password(password, secret_name),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mqtt_access_core::bundle::{AccessKey, KeyUse};
+use mqtt_access_core::bundle::{AccessKey, KeyUse, UnixSeconds};
 use mqtt_access_core::secret::Secret;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -70,11 +70,18 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
 }
 
 /// The access key that a caller has proved to hold. Nobody's costs the same work.
-pub(super) fn holder<'i>(issuer: Option<&'i Issuer>, id: &str, secret: &Secret) -> Option<&'i AccessKey> {
+pub(super) fn holder<'i>(
+    issuer: Option<&'i Issuer>,
+    id: &str,
+    secret: &Secret,
+    now: UnixSeconds,
+) -> Option<&'i AccessKey> {
     let key = issuer.and_then(|issuer| issuer.key_by_id(id));
-    let known = key.and_then(|key| key.secret.as_ref());
-    let equal = digest(known.unwrap_or(&NOBODY)) == digest(secret);
-    key.filter(|key| equal && known.is_some_and(|known| !known.expose().is_empty()) && !key.disabled)
+    let mut known = key.into_iter().flat_map(|key| key.accepted(now)).peekable();
+    let stand_in = known.peek().is_none().then_some(&*NOBODY);
+    let presented = digest(secret);
+    let equal = known.chain(stand_in).fold(false, |equal, known| (digest(known) == presented) | equal);
+    key.filter(|key| equal && stand_in.is_none() && !key.disabled)
 }
 
 /// Whether a key may be used so.

@@ -139,7 +139,7 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Fields, Fault> {
     }
     let instance_id = params.get("InstanceId").ok_or_else(|| Fault::missing("InstanceId"))?;
     let issuers = service.directory.issuers_of(instance_id);
-    let (issuer, key) = signer(&issuers, &signed).ok_or_else(Fault::signature)?;
+    let (issuer, key) = signer(&issuers, &signed, now).ok_or_else(Fault::signature)?;
     let caller = format!("{} key {}", issuer.tenant, key.name);
     service.nonces.take(&caller, &signed.nonce, signed.timestamp, now)?;
     if !may(key, action.needs()) {
@@ -166,10 +166,14 @@ async fn perform(action: Action, call: Call<'_>) -> Result<Fields, Fault> {
 }
 
 /// The key that signed. A key that does not exist costs the same work as a wrong secret.
-fn signer<'i>(issuers: &'i [Arc<Issuer>], signed: &Signed) -> Option<(&'i Issuer, &'i AccessKey)> {
+fn signer<'i>(issuers: &'i [Arc<Issuer>], signed: &Signed, now: UnixSeconds) -> Option<(&'i Issuer, &'i AccessKey)> {
     let keys: Vec<_> =
         issuers.iter().filter_map(|issuer| Some((&**issuer, issuer.key_by_id(&signed.key_id)?))).collect();
-    let known = |key: &AccessKey| signed.is_by(key.secret.as_ref().unwrap_or(&NOBODY)) && key.secret.is_some();
+    let known = |key: &AccessKey| {
+        let mut accepted = key.accepted(now).peekable();
+        let stand_in = accepted.peek().is_none().then_some(&*NOBODY);
+        accepted.chain(stand_in).fold(false, |known, secret| signed.is_by(secret) | known) && stand_in.is_none()
+    };
     let found = keys.iter().copied().find(|(_, key)| known(key));
     if keys.is_empty() {
         let _: bool = signed.is_by(&NOBODY);

@@ -168,9 +168,13 @@ fn read(
     max_lifetime: UnixSeconds,
     now: UnixSeconds,
 ) -> Result<Token, Reason> {
-    let secret = key.secret.as_ref().filter(|secret| !secret.expose().is_empty()).ok_or(Reason::KeyWithoutSecret)?;
     let expected = Expected { key_id: &key.id, instance_id: issuer.index.instance_id(), max_lifetime };
-    verify(token, &token_key(secret), expected, now)
+    let mut read = key.accepted(now).map(|secret| verify(token, &token_key(secret), expected, now)).peekable();
+    if read.peek().is_none() {
+        return Err(Reason::KeyWithoutSecret);
+    }
+    let of_another = |read: &Result<Token, Reason>| matches!(read, Err(Reason::TokenSignatureInvalid));
+    read.find(|read| !of_another(read)).unwrap_or(Err(Reason::TokenSignatureInvalid))
 }
 
 fn longest(issuer: &Issuer) -> UnixSeconds {

@@ -76,7 +76,7 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Response<Body>, Ref
     let user;
     let caller = match presented {
         Presented::Key { id, secret } => {
-            let key = caller::holder(issuer.as_deref(), &id, &secret).ok_or_else(Refused::unauthorized)?;
+            let key = caller::holder(issuer.as_deref(), &id, &secret, now()).ok_or_else(Refused::unauthorized)?;
             if !caller::may(key, KeyUse::IssueTokens) {
                 return Err(Refused::forbidden("the access key lacks `IssueTokens` among its `uses`"));
             }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, KeyUse, Revocations, Space, Tenant, UnixSeconds,
+    AccessKey, AclDelivery, Bundle, Claims, KeyUse, Revocations, Space, Spares, Tenant, UnixSeconds,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::TenantIndex;
@@ -128,6 +128,7 @@ fn key(name: &str, uses: &[KeyUse]) -> AccessKey {
         disabled: name == "disabled",
         generated: true,
         uses: uses.iter().copied().collect(),
+        spares: Spares::default(),
     }
 }
 

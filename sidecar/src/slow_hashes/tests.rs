@@ -1,4 +1,6 @@
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Tenant};
+use mqtt_access_core::bundle::{
+    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Spares, Tenant,
+};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
 use mqtt_access_core::password::Verifier;
@@ -31,7 +33,12 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         token_revocations: Revocations::default(),
         acl_delivery: AclDelivery::default(),
     };
-    let login = LoginName { name: "user".to_owned(), scram: None, password: HASH.parse().ok().map(Verifier::Slow) };
+    let login = LoginName {
+        name: "user".to_owned(),
+        scram: None,
+        password: HASH.parse().ok().map(Verifier::Slow),
+        spares: Spares::default(),
+    };
     let device = Device {
         name: "user".to_owned(),
         uid: None,
@@ -44,6 +51,8 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     };
     Arc::new(TenantIndex::new(Bundle { tenant, policies: Vec::new(), devices: vec![device] }, 1).unwrap())
 }

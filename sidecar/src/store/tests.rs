@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, Tenant, encode};
+use mqtt_access_core::bundle::{
+    AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, Spares, Tenant, encode,
+};
 
 use super::*;
 
@@ -39,6 +41,8 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     };
     let bundle = Bundle { tenant, policies: Vec::new(), devices: (0..devices).map(device).collect() };
     let encoded = encode(&bundle).unwrap();

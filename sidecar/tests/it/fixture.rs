@@ -7,7 +7,8 @@ pub(crate) mod modes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Tenant, encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Spares, Tenant,
+    encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -72,6 +73,7 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
             disabled: false,
             generated: false,
             uses: [KeyUse::Connect].into(),
+            spares: Spares::default(),
         }],
         modes: vec![Mode::Signature, Mode::DeviceCredential],
         signature_algorithms: vec![MacAlgorithm::HmacSha1, MacAlgorithm::HmacSha256],
@@ -97,6 +99,8 @@ fn device(name: &str, client_id: &str, key_id: &str) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use mqtt_access_core::bundle::{Bundle, ClientIds, LoginName};
+use mqtt_access_core::bundle::{Bundle, ClientIds, LoginName, Spares};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::password::Verifier;
 use serde_json::{Value, json};
@@ -31,7 +31,12 @@ fn with_slow(mut bundle: Bundle, name: &str, client_id: &str) -> Bundle {
     device.client_id = ClientIds::from(client_id);
     name.clone_into(&mut device.name);
     device.key_id.clear();
-    device.login = Some(LoginName { name: name.to_owned(), scram: None, password: Some(Verifier::Slow(hash)) });
+    device.login = Some(LoginName {
+        name: name.to_owned(),
+        scram: None,
+        password: Some(Verifier::Slow(hash)),
+        spares: Spares::default(),
+    });
     bundle.devices.push(device);
     bundle
 }

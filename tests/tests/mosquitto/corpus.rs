@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::acl_file::{Section, mosquitto};
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{
+    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Spares, Tenant,
+};
 use mqtt_access_core::client::{Client as Known, Mode};
 use mqtt_access_core::credential::{self, MacAlgorithm, is_login_name};
 use mqtt_access_core::index::TenantIndex;
@@ -110,6 +112,7 @@ fn bundle(case: &Case, login_name: Option<&str>, key_id: &str, policies: Vec<Pol
         name: name.to_owned(),
         scram: None,
         password: Some(Verifier::filed(&ticket_key, name, &secret)),
+        spares: Spares::default(),
     });
     let prefix = || ClientIds::Prefix { prefix: String::new() };
     let device = Device {
@@ -124,6 +127,8 @@ fn bundle(case: &Case, login_name: Option<&str>, key_id: &str, policies: Vec<Pol
         disabled: false,
         superuser: case.client.superuser,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     };
     let tenant = Tenant {
         namespace: "acme".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Tenant,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
 };
 use mqtt_access_core::client::{Client, Grant, Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, is_client_id, password};
@@ -88,6 +88,7 @@ pub(crate) fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, p
         disabled: false,
         generated: false,
         uses: [KeyUse::Connect].into(),
+        spares: Spares::default(),
     };
     let tenant = Tenant {
         namespace: "acme".to_owned(),
@@ -131,12 +132,14 @@ fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secre
         client_id: if prefix { ClientIds::Prefix { prefix: String::new() } } else { ClientIds::from(client_id) },
         key_id: "DC".to_owned(),
         secret: Some(Secret::from(SECRET)),
-        login: scram.is_some().then_some(LoginName { name, scram, password }),
+        login: scram.is_some().then_some(LoginName { name, scram, password, spares: Spares::default() }),
         labels: client.labels.cloned().unwrap_or_default(),
         client_attributes: client.own_attributes.cloned().unwrap_or_default(),
         disabled: false,
         superuser: client.superuser,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     })
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Tenant};
+use crate::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Spares, Tenant};
 use crate::client::Mode;
 use crate::credential::MacAlgorithm;
 use crate::password::Verifier;
@@ -51,6 +51,8 @@ fn device(client_id: &str) -> Device {
         disabled: false,
         superuser: false,
         expires_at: None,
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 
@@ -255,7 +257,7 @@ fn who_cannot_log_in_is_in_neither_file() {
 }
 
 fn login(name: &str, client_id: ClientIds, password: Option<Verifier>) -> Device {
-    let login = Some(LoginName { name: name.to_owned(), scram: None, password });
+    let login = Some(LoginName { name: name.to_owned(), scram: None, password, spares: Spares::default() });
     Device { client_id, login, key_id: String::new(), secret: None, ..device(name) }
 }
 

@@ -1,12 +1,13 @@
 //! Signature and DeviceCredential: the password is a MAC over the client ID.
 
+use std::hint::black_box;
 use std::sync::LazyLock;
 
-use super::{Credentials, Login, Proven, usable};
+use super::{By, Credentials, Login, Proven, usable};
 use crate::bundle::UnixSeconds;
 use crate::credential::{self, MacAlgorithm, ModeUsername};
 use crate::index::TenantIndex;
-use crate::index::key::Key;
+use crate::index::key::{Accepted, Key, MAX_ACCEPTED};
 use crate::secret::Secret;
 use crate::verdict::Reason;
 
@@ -20,21 +21,36 @@ pub(super) fn login(
     now: UnixSeconds,
 ) -> Result<Login, Reason> {
     let key = tenant.ok().and_then(|tenant| tenant.key(named.mode, named.key_id));
-    let secret = key.and_then(Key::secret);
     // Computed for everybody, in the same order: what follows tells nobody why it failed.
-    let proof = verify(secret.unwrap_or(&NOBODY), credentials);
+    let proof = proved_by(key, now, |secret| verify(secret, credentials));
     let tenant = tenant?;
     usable(credentials.client_id)?;
     let key = key.ok_or(Reason::UnknownKey)?;
-    if secret.is_none() {
+    if key.secret().is_none() {
         return Err(Reason::KeyWithoutSecret);
     }
-    let accepted = &tenant.tenant().signature_algorithms;
-    if !proof.is_some_and(|algorithm| accepted.contains(&algorithm)) {
-        return Err(Reason::WrongProof);
-    }
+    let algorithms = &tenant.tenant().signature_algorithms;
+    let (accepted, _) = proof.filter(|(_, algorithm)| algorithms.contains(algorithm)).ok_or(Reason::WrongProof)?;
     let ModeUsername { mode, key_id, instance_id: _ } = named;
-    Proven { tenant, key, mode, key_id, client_id: credentials.client_id, tokens: Vec::new() }.admit(now)
+    let (client_id, by) = (credentials.client_id, By::secret(accepted));
+    Proven { tenant, key, mode, key_id, client_id, tokens: Vec::new(), by }.admit(now)
+}
+
+/// The first secret of a key that a proof was made with. A refusal takes as long for a key that is being replaced, for any
+/// other, and for one that does not exist.
+pub(super) fn proved_by<'i, T>(
+    key: Option<Key<'i>>,
+    now: UnixSeconds,
+    check: impl Fn(&Secret) -> Option<T>,
+) -> Option<(Accepted<'i, Secret>, T)> {
+    let mut accepted = key.into_iter().flat_map(|key| key.secrets(now));
+    (0..MAX_ACCEPTED).find_map(|_| match accepted.next() {
+        Some(accepted) => check(accepted.secret).map(|proof| (accepted, proof)),
+        None => {
+            black_box(check(&NOBODY));
+            None
+        }
+    })
 }
 
 fn verify(secret: &Secret, credentials: &Credentials<'_>) -> Option<MacAlgorithm> {

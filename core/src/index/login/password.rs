@@ -6,11 +6,11 @@
 use std::hint::black_box;
 
 use super::hmac::NOBODY;
-use super::{Credentials, LoginStep, LoginVerdict, Proven};
+use super::{By, Credentials, LoginStep, LoginVerdict, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
-use crate::credential::MAX_CLIENT_ID_BYTES;
-use crate::index::key::Key;
+use crate::credential::{MAX_CLIENT_ID_BYTES, equals};
+use crate::index::key::{Accepted, Key};
 use crate::index::{BrokerIndex, TenantIndex};
 use crate::password::{self, Asked, ComparisonId, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;
@@ -99,15 +99,16 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
     };
     let found = find(tenant, credentials);
     // Computed for everybody, in the same order: a long password takes a while, for names that exist and for others.
-    let fits = black_box(is_fast(found.as_ref().ok(), credentials.password));
-    let result = match found {
-        Ok((_, _, Verifier::Slow(hash))) => return slow(hash, None),
-        Ok((tenant, key, _)) if fits => {
+    let fitting = black_box(fitting(found.as_ref().ok(), credentials.password, now));
+    let result = match (found, fitting) {
+        (Ok((tenant, key, _)), Some(accepted)) => {
             let Credentials { username: key_id, password: _, client_id } = *credentials;
-            Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new() }.admit(now)
+            let by = By::verifier(accepted);
+            Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new(), by }.admit(now)
         }
-        Ok(_) => Err(Reason::WrongProof),
-        Err(reason) => Err(reason),
+        (Ok((_, _, Verifier::Slow(hash))), None) => return slow(hash, None),
+        (Ok(_), None) => Err(Reason::WrongProof),
+        (Err(reason), _) => Err(reason),
     };
     match result.as_ref().err().and_then(|reason| Some((*reason, decoy(index, tenant, credentials.username)?))) {
         Some((reason, hash)) => slow(hash, Some(reason)),
@@ -132,11 +133,13 @@ fn find<'i>(tenant: Option<&'i TenantIndex>, credentials: &Credentials<'_>) -> R
     Ok((tenant, key, verifier))
 }
 
-fn is_fast(found: Option<&Found<'_>>, password: &[u8]) -> bool {
-    let (ticket_key, hash) = found
-        .and_then(|(tenant, _, verifier)| Some((&tenant.tenant().ticket_key, verifier.fast_hash()?)))
-        .unwrap_or((&*NOBODY, &*NOBODY));
-    password::is_fast(ticket_key, hash, password)
+/// The verifier with a fast hash that a password fits. It is hashed once, for whomever and for however many verifiers.
+fn fitting<'i>(found: Option<&Found<'i>>, password: &[u8], now: UnixSeconds) -> Option<Accepted<'i, Verifier>> {
+    let ticket_key = found.map_or(&*NOBODY, |(tenant, ..)| &tenant.tenant().ticket_key);
+    let hash = password::fast_hash(ticket_key, password);
+    let key = found.map(|(_, key, _)| *key);
+    let mut accepted = key.into_iter().flat_map(|key| key.verifiers(now));
+    accepted.find(|accepted| accepted.secret.fast_hash().is_some_and(|known| equals(&hash, known.expose())))
 }
 
 pub(super) fn finish<'i>(index: &'i BrokerIndex, checked: &CheckedLogin, now: UnixSeconds) -> LoginVerdict<'i> {
@@ -149,7 +152,8 @@ pub(super) fn finish<'i>(index: &'i BrokerIndex, checked: &CheckedLogin, now: Un
         if !matches!(verifier, Verifier::Slow(now) if now == hash) {
             return Err(Reason::WrongProof);
         }
-        Proven { tenant, key, mode: Mode::Password, key_id: login_name, client_id, tokens: Vec::new() }.admit(now)
+        let by = By { mark: verifier.mark(), ends: None };
+        Proven { tenant, key, mode: Mode::Password, key_id: login_name, client_id, tokens: Vec::new(), by }.admit(now)
     });
     LoginVerdict { result, tenant, token_code: None }
 }

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use super::hmac::NOBODY;
-use super::{Login, Proven};
+use super::{By, Login, Proven};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::credential::MAX_CLIENT_ID_BYTES;
@@ -74,7 +74,9 @@ fn login(tenant: Option<&TenantIndex>, name: &str, client_id: &str, now: UnixSec
     }
     let tenant = tenant.ok_or(Reason::UnknownClientId)?;
     let key = tenant.key(Mode::Scram, name).ok_or(Reason::UnknownKey)?;
-    let keys = key.scram().filter(|_| tenant.tenant().scram.is_some()).ok_or(Reason::KeyWithoutSecret)?.clone();
-    let login = Proven { tenant, key, mode: Mode::Scram, key_id: name, client_id, tokens: Vec::new() }.admit(now)?;
-    Ok((keys, login))
+    let keys = key.scram().filter(|_| tenant.tenant().scram.is_some()).ok_or(Reason::KeyWithoutSecret)?;
+    let by = By { mark: keys.stored_key.expose(), ends: None };
+    let login =
+        Proven { tenant, key, mode: Mode::Scram, key_id: name, client_id, tokens: Vec::new(), by }.admit(now)?;
+    Ok((keys.clone(), login))
 }

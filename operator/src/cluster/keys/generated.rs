@@ -7,16 +7,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
 use kube::core::{ObjectMeta, Status};
 use kube::{Api, ResourceExt as _};
-use mqtt_access_core::bundle::ClientIds;
+use mqtt_access_core::bundle::{ClientIds, Spare};
 use mqtt_access_core::secret::Secret;
+use mqtt_access_crds::Rotation;
 use tokio::time::Instant;
 
+use super::rotating::Turn;
 use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::{Key, KeyProblem};
-use crate::credential::{Content, content, generate, generated_data, own_password, problem};
-use crate::names::{GENERATED_LABEL, MANAGER, TENANT_LABEL};
+use crate::credential::{
+    Content, Owner, content, generate, generated_data, is_switched, own_password, previous_of, problem, record_of,
+};
+use crate::names::{GENERATED_LABEL, MANAGER, ROTATION_ANNOTATION, TENANT_LABEL};
+use crate::rotation::{self, Held, Record};
 
 /// A Secret that ought to exist.
 pub(super) struct Wanted {
@@ -29,12 +34,13 @@ pub(super) struct Wanted {
     pub(super) had_one: bool,
     /// Whether one of somebody else may be in the way: then it is looked for before one is made.
     pub(super) in_the_way: bool,
+    pub(super) rotation: Option<Rotation>,
     pub(super) key: KeyOf,
 }
 
 pub(super) enum KeyOf {
     Device { client_id: String },
-    Login { client_ids: ClientIds, name: String },
+    Login { client_ids: ClientIds, name: String, scram: bool },
     AccessKey { name: String },
 }
 
@@ -53,8 +59,8 @@ impl Finder<'_> {
         match cached {
             Some(cached) => self.keep(wanted, &cached.0).await,
             None if Instant::now() >= self.deadline => {
-                let held = self.held(wanted).await?;
-                Ok(match without_secret(wanted, held, "is being made") {
+                let restored = self.restored(wanted).await?;
+                Ok(match without_secret(wanted, restored, "is being made") {
                     Raw::Found(Found::Now(key)) => Raw::Found(Found::Later(key)),
                     other => other,
                 })
@@ -81,22 +87,31 @@ impl Finder<'_> {
                 None => (generate()?, true),
             },
         };
-        let fitting = self.secret(wanted, &plain, Some(secret));
-        let fits = secret.data == fitting.data
-            && fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
+        let held = kept(wanted.owner(), secret, plain, is_new);
+        let turn = self.turn(wanted, held).await?;
+        let fitting = self.secret(wanted, &turn.held, Some(secret));
+        let labels_fit = fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
+        let record_fits = record_of(secret) == turn.held.record;
+        let fits = secret.data == fitting.data && labels_fit && record_fits;
         let outcome = if fits { Outcome::Written } else { self.replace(wanted, secret, fitting).await? };
         // What nobody can read must not be in force: another one may have been written meanwhile.
         if is_new && outcome == Outcome::Left {
             return Ok(missing(wanted, "cannot be given what the mechanisms need; see the log of the operator"));
         }
-        Ok(ready(wanted, plain))
+        if outcome == Outcome::Left {
+            return Ok(ready(wanted, &turn.undone()));
+        }
+        self.turned(wanted, &turn);
+        Ok(ready(wanted, &turn))
     }
 
     async fn replace(&self, wanted: &Wanted, old: &KubeSecret, mut new: KubeSecret) -> Result<Outcome, KeyError> {
         let labels = new.metadata.labels.take().unwrap_or_default();
+        let annotations = new.metadata.annotations.take().unwrap_or_default();
         new.metadata = old.metadata.clone();
         new.metadata.managed_fields = None;
         new.metadata.labels.get_or_insert_default().extend(labels);
+        new.metadata.annotations.get_or_insert_default().extend(annotations);
         match self.api().replace(&wanted.secret_name, &PostParams::default(), &new).await {
             Ok(written) => {
                 self.remember(written);
@@ -116,36 +131,50 @@ impl Finder<'_> {
 
     /// No Secret is known: what the bundle holds is restored; otherwise a key is made, once.
     async fn make(&self, wanted: &Wanted) -> Result<Raw, KeyError> {
-        let held = self.held(wanted).await?;
+        let restored = self.restored(wanted).await?;
         let had_one = wanted.had_one || self.published().await?.had_password(wanted);
-        let key = match &held {
-            Some(key) => key.clone(),
+        let turn = match &restored {
+            Some(turn) => turn.clone(),
             None if had_one || wanted.in_the_way => match self.live(wanted).await? {
                 Some(found) => return self.keep(wanted, &found).await,
                 None if had_one => {
                     return Ok(missing(wanted, wanted.deleted()));
                 }
-                None => generate()?,
+                None => self.fresh(wanted).await?,
             },
-            None => generate()?,
+            None => self.fresh(wanted).await?,
         };
-        match self.api().create(&PostParams::default(), &self.secret(wanted, &key, None)).await {
+        match self.api().create(&PostParams::default(), &self.secret(wanted, &turn.held, None)).await {
             Ok(made) => {
                 self.remember(made);
-                Ok(ready(wanted, key))
+                Ok(ready(wanted, &turn))
             }
             // There is one that the cache does not show: it lags, or the Secret lost its labels. That one counts.
             Err(kube::Error::Api(status)) if status.is_already_exists() => match self.live(wanted).await? {
                 Some(found) => self.keep(wanted, &found).await,
-                None => Ok(without_secret(wanted, held, "vanished while it was read; it will be made again")),
+                None => Ok(without_secret(wanted, restored, "vanished while it was read; it will be made again")),
             },
             // A quota or a right that is missing concerns this Secret alone: the others must not wait for it.
             Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 tracing::warn!(tenant = %self.tenant, secret = wanted.secret_name, error = status.message, "cannot create a Secret");
-                Ok(without_secret(wanted, held, &format!("cannot be created: {}", status.message)))
+                Ok(without_secret(wanted, restored, &format!("cannot be created: {}", status.message)))
             }
             Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
+    }
+
+    /// A key that nobody had before.
+    async fn fresh(&self, wanted: &Wanted) -> Result<Turn, KeyError> {
+        self.turn(wanted, Held { current: generate()?, previous: None, record: None }).await
+    }
+
+    /// What the published bundle holds, with the key before it.
+    async fn restored(&self, wanted: &Wanted) -> Result<Option<Turn>, KeyError> {
+        let Some(current) = self.held(wanted).await? else { return Ok(None) };
+        let previous = self.held_previous(wanted).await?;
+        let mark = rotation::mark(self.ticket_key, &current);
+        let record = previous.as_ref().map(|previous| Record::restored(&wanted.wish(false), previous, mark));
+        self.turn(wanted, Held { current, previous, record }).await.map(Some)
     }
 
     async fn live(&self, wanted: &Wanted) -> Result<Option<KubeSecret>, KeyError> {
@@ -161,13 +190,14 @@ impl Finder<'_> {
         Api::namespaced(self.context.client.clone(), &self.tenant.namespace)
     }
 
-    fn secret(&self, wanted: &Wanted, key: &Secret, present: Option<&KubeSecret>) -> KubeSecret {
+    fn secret(&self, wanted: &Wanted, held: &Held<Secret>, present: Option<&KubeSecret>) -> KubeSecret {
         let owner = wanted.owner();
         let labels = BTreeMap::from([
             (GENERATED_LABEL.to_owned(), owner.label().to_owned()),
             (TENANT_LABEL.to_owned(), self.tenant.name.clone()),
             ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
         ]);
+        let record = held.record.iter().map(|record| (ROTATION_ANNOTATION.to_owned(), record.text()));
         let reference = OwnerReference {
             api_version: format!("{}/{}", mqtt_access_crds::GROUP, mqtt_access_crds::VERSION),
             kind: wanted.kind.to_owned(),
@@ -181,10 +211,11 @@ impl Finder<'_> {
                 name: Some(wanted.secret_name.clone()),
                 namespace: Some(self.tenant.namespace.clone()),
                 labels: Some(labels),
+                annotations: Some(record.collect()),
                 owner_references: Some(vec![reference]),
                 ..ObjectMeta::default()
             },
-            data: Some(generated_data(owner, self.instance_id, key, present)),
+            data: Some(generated_data(owner, self.instance_id, held.into(), present)),
             type_: Some("Opaque".to_owned()),
             ..KubeSecret::default()
         }
@@ -221,21 +252,34 @@ fn now(key: Key) -> Raw {
     Raw::Found(Found::Now(key))
 }
 
-fn ready(wanted: &Wanted, secret: Secret) -> Raw {
-    let secret_name = wanted.secret_name.clone();
+/// What a Secret holds for its owner.
+fn kept(owner: Owner<'_>, secret: &KubeSecret, current: Secret, is_new: bool) -> Held<Secret> {
+    if is_new || is_switched(owner, secret) {
+        return Held { current, previous: None, record: None };
+    }
+    let record = record_of(secret);
+    let previous = record.as_ref().and_then(|record| {
+        let (since, until) = (record.rotated_at, record.previous_valid_until?);
+        Some(Spare { secret: previous_of(owner, secret)?, since, until })
+    });
+    Held { current, previous, record }
+}
+
+fn ready(wanted: &Wanted, turn: &Turn) -> Raw {
+    let (secret_name, secret, rotated) = (wanted.secret_name.clone(), turn.held.current.clone(), turn.rotated());
     if let KeyOf::Login { .. } = wanted.key {
         return match own_password(secret) {
-            Ok(password) => Raw::Password(password, secret_name),
+            Ok(password) => Raw::Password(password, secret_name, rotated),
             Err(why) => now(problem(KeyProblem::Invalid, format!("the Secret `{secret_name}` {why}"))),
         };
     }
-    now(Key::Ready { id: None, secret, secret_name })
+    now(Key::Ready { id: None, secret, rotated, secret_name })
 }
 
 /// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.
-fn without_secret(wanted: &Wanted, held: Option<Secret>, what: &str) -> Raw {
-    match held {
-        Some(key) => ready(wanted, key),
+fn without_secret(wanted: &Wanted, restored: Option<Turn>, what: &str) -> Raw {
+    match restored {
+        Some(turn) => ready(wanted, &turn),
         None => missing(wanted, what),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::Api;
-use mqtt_access_core::bundle::{Bundle, ClientIds, Digest, LoginName, decode};
+use mqtt_access_core::bundle::{Bundle, ClientIds, Digest, LoginName, Spare, decode};
 use mqtt_access_core::scram::ScramSettings;
 use mqtt_access_core::secret::Secret;
 
@@ -23,31 +23,42 @@ use crate::names::{self, data};
 #[derive(Default)]
 pub(in crate::cluster) struct Held {
     tenant: String,
-    access_keys: HashMap<String, Secret>,
-    devices: HashMap<String, Secret>,
+    access_keys: HashMap<String, HeldKey>,
+    /// By the UIDs of the devices.
+    devices: HashMap<String, HeldKey>,
     scram: Option<ScramSettings>,
     /// By the names of the devices.
     logins: HashMap<String, HeldLogin>,
 }
 
+/// A key that is in force.
+pub(super) struct HeldKey {
+    pub(super) secret: Secret,
+    pub(super) previous: Option<Spare<Secret>>,
+    brought_along: bool,
+}
+
 struct HeldLogin {
     uid: Option<String>,
+    brought_along: bool,
     client_ids: ClientIds,
     login: LoginName,
 }
 
 impl Held {
     pub(in crate::cluster) fn of(bundle: &Bundle) -> Self {
-        let devices = bundle.devices.iter().filter_map(|device| Some((device.uid.clone()?, device.secret.clone()?)));
-        let keys = bundle
-            .tenant
-            .access_keys
-            .iter()
-            .filter(|key| key.generated)
-            .filter_map(|key| Some((key.name.clone(), key.secret.clone()?)));
+        let devices = bundle.devices.iter().filter_map(|device| {
+            let previous = device.spares.previous.clone();
+            let key = HeldKey { secret: device.secret.clone()?, previous, brought_along: device.brought_along };
+            Some((device.uid.clone()?, key))
+        });
+        let keys = bundle.tenant.access_keys.iter().filter_map(|key| {
+            let (secret, previous) = (key.secret.clone()?, key.spares.previous.clone());
+            Some((key.name.clone(), HeldKey { secret, previous, brought_along: !key.generated }))
+        });
         let logins = bundle.devices.iter().filter_map(|device| {
-            let (uid, client_ids) = (device.uid.clone(), device.client_id.clone());
-            Some((device.name.clone(), HeldLogin { uid, client_ids, login: device.login.clone()? }))
+            let (uid, brought_along, client_ids) = (device.uid.clone(), device.brought_along, device.client_id.clone());
+            Some((device.name.clone(), HeldLogin { uid, brought_along, client_ids, login: device.login.clone()? }))
         });
         Self {
             tenant: bundle.tenant.uid.clone(),
@@ -60,27 +71,40 @@ impl Held {
 
     /// Whether a password was made for the owner, which nothing else may know any more.
     pub(super) fn had_password(&self, wanted: &Wanted) -> bool {
-        let uid = self.logins.get(&wanted.owner_name).and_then(|held| held.uid.as_ref());
+        let made = self.logins.get(&wanted.owner_name).filter(|held| !held.brought_along);
+        let uid = made.and_then(|held| held.uid.as_ref());
         matches!(wanted.key, KeyOf::Login { .. }) && uid == Some(&wanted.uid)
     }
 
     /// The login of a device that is what it was: it says nothing of the Secret that a reference leads to now, so it counts
     /// for a pass and no longer.
     pub(super) fn login(&self, of: &LoginOf) -> Option<Login> {
-        let HeldLogin { uid, client_ids, login: LoginName { name, scram, password } } = self.logins.get(&of.device)?;
-        let same = *uid == of.uid && *client_ids == of.client_ids && name == of.recipe.login_name();
+        let HeldLogin { uid, brought_along, client_ids, login } = self.logins.get(&of.device)?;
+        let LoginName { name, scram, password, spares: _ } = login;
+        // Before version 4 of the format a bundle did not tell whose a login is that was brought along.
+        let own = uid.as_ref().map_or(!of.made, |uid| *uid == of.uid && *brought_along != of.made);
+        let same = own && *client_ids == of.client_ids && name == of.recipe.login_name();
         let scram = scram.clone().filter(|_| of.recipe.scram() == self.scram);
         let login = of.recipe.select(Login { scram, password: password.clone() });
         Some(login).filter(|login| same && (login.scram.is_some() || login.password.is_some()))
     }
 
-    /// Only for the very object that the key was made for: one of the same name is another owner.
-    fn secret(&self, wanted: &Wanted) -> Option<&Secret> {
-        match &wanted.key {
-            KeyOf::Device { .. } => self.devices.get(&wanted.uid),
+    /// What was made for an owner: only for the very object, one of the same name is another owner.
+    fn made(&self, wanted: &Wanted) -> Option<&HeldKey> {
+        let held = match &wanted.key {
+            KeyOf::Device { .. } => self.key_of(&wanted.uid, None),
             // A bundle holds no password.
             KeyOf::Login { .. } => None,
-            KeyOf::AccessKey { name } => self.access_keys.get(name).filter(|_| self.tenant == wanted.uid),
+            KeyOf::AccessKey { name } => self.key_of(&wanted.uid, Some(name)),
+        };
+        held.filter(|held| !held.brought_along)
+    }
+
+    /// What is in force for an owner, wherever it came from.
+    pub(super) fn key_of(&self, uid: &str, key: Option<&str>) -> Option<&HeldKey> {
+        match key {
+            None => self.devices.get(uid),
+            Some(name) => self.access_keys.get(name).filter(|_| self.tenant == uid),
         }
     }
 }
@@ -88,7 +112,12 @@ impl Held {
 impl Finder<'_> {
     /// The key that the published bundle holds for an owner.
     pub(super) async fn held(&self, wanted: &Wanted) -> Result<Option<Secret>, KeyError> {
-        Ok(self.published().await?.secret(wanted).cloned())
+        Ok(self.published().await?.made(wanted).map(|held| held.secret.clone()))
+    }
+
+    /// The key before it, where the published bundle holds one.
+    pub(super) async fn held_previous(&self, wanted: &Wanted) -> Result<Option<Spare<Secret>>, KeyError> {
+        Ok(self.published().await?.made(wanted).and_then(|held| held.previous.clone()))
     }
 
     /// What the published bundle holds.

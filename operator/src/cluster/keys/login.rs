@@ -6,14 +6,16 @@
 
 use std::sync::LazyLock;
 
-use mqtt_access_core::bundle::ClientIds;
+use mqtt_access_core::bundle::{ClientIds, Spares};
+use mqtt_access_core::password::Verifier;
+use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::DeviceCredential;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::{Finder, Found, KeyError};
-use crate::compile::{KeyProblem, LoginBy};
+use crate::compile::{Key, KeyProblem, LoginBy, Rotated};
 use crate::credential::problem;
 use crate::login::{Fingerprint, Login, Password, Recipe, processors};
 
@@ -23,8 +25,10 @@ static ROOM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(processors())
 #[derive(Debug, Clone)]
 pub(super) struct LoginOf {
     pub(super) device: String,
-    /// UID of the device, where its Secret is made for it.
-    pub(super) uid: Option<String>,
+    /// UID of the device.
+    pub(super) uid: String,
+    /// Whether its Secret is made for it.
+    pub(super) made: bool,
     pub(super) client_ids: ClientIds,
     pub(super) recipe: Recipe,
 }
@@ -34,10 +38,22 @@ impl LoginOf {
         use kube::ResourceExt as _;
         Self {
             device: device.name_any(),
-            uid: device.uid().filter(|_| device.spec.secret_ref.is_none()),
+            uid: device.uid().unwrap_or_default(),
+            made: device.spec.secret_ref.is_none(),
             client_ids,
             recipe: Recipe::new(by, finder.broker, finder.ticket_key),
         }
+    }
+}
+
+impl LoginOf {
+    /// A login with the passwords that are accepted beside its own. They are generated ones: no others are.
+    pub(super) fn rotated(&self, key: Key, rotated: Rotated<Secret>, ticket_key: &Secret) -> Key {
+        let Key::Login { scram, password, rotated: _, secret_name } = key else { return key };
+        let Rotated { spares, status, due_since } = rotated;
+        let compared = password.is_some() && scram.is_none();
+        let spares = if compared { spares.map(|plain| Verifier::fast(ticket_key, &plain)) } else { Spares::default() };
+        Key::Login { scram, password, rotated: Rotated { spares, status, due_since }, secret_name }
     }
 }
 

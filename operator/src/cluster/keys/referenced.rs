@@ -4,11 +4,12 @@
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::{Api, ResourceExt as _};
 use mqtt_access_core::password::ImportedHash;
+use mqtt_access_crds::RotationStatus;
 
 use super::login::LoginOf;
 use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
-use crate::compile::{Key, KeyProblem};
+use crate::compile::{Key, KeyProblem, Rotated};
 use crate::credential::{problem, read_key, read_password};
 use crate::login::{Fingerprint, Password};
 
@@ -39,7 +40,7 @@ impl Finder<'_> {
     pub(super) async fn referenced_password(&self, name: &str, of: &LoginOf) -> Result<Raw, KeyError> {
         let with_scram = of.recipe.scram().is_some();
         match self.seen(name) {
-            Some(Seen::Hash(hash)) if !with_scram => return Ok(Raw::Password(Password::Hashed(hash), name.to_owned())),
+            Some(Seen::Hash(hash)) if !with_scram => return Ok(cut_over(Password::Hashed(hash), name)),
             Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(invalid(why)),
             Some(Seen::Password(fingerprint)) => {
                 if let Some(login) = self.known(of, &fingerprint) {
@@ -60,7 +61,7 @@ impl Finder<'_> {
         };
         seen.into_iter().for_each(|seen| self.note(name, &secret, seen));
         Ok(match read {
-            Ok(password) => Raw::Password(password, name.to_owned()),
+            Ok(password) => cut_over(password, name),
             Err(why) => invalid(why),
         })
     }
@@ -90,6 +91,15 @@ impl Finder<'_> {
     fn at(&self, name: &str) -> ObjectKey {
         ObjectKey::new(self.tenant.namespace.clone(), name)
     }
+}
+
+/// Whoever brings a password along brings one at a time.
+fn cut_over(password: Password, name: &str) -> Raw {
+    Raw::Password(password, name.to_owned(), Rotated { status: cutting_over(), ..Rotated::default() })
+}
+
+fn cutting_over() -> RotationStatus {
+    RotationStatus { cut_over: true, ..RotationStatus::default() }
 }
 
 fn now(key: Key) -> Raw {

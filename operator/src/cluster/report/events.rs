@@ -1,12 +1,20 @@
 //! Events: what somebody who watches an object should hear of when it happens. The condition tells the same for good.
 
+use futures::{FutureExt as _, StreamExt as _, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, PolicyTestsPassed, Stored};
 
+use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
+use crate::cluster::keys::Turned;
 use crate::names::MANAGER;
+use crate::rotation::{Cause, Transition};
 
+/// Of how many rotations of one pass events tell.
+const MAX_EVENTS: usize = 100;
+const CONCURRENCY: usize = 8;
 /// The most bytes that an event may say.
 const MAX_NOTE: usize = 1000;
 
@@ -31,11 +39,41 @@ pub(super) async fn tests_passed(
         action: "EvaluateTests".to_owned(),
         secondary: None,
     };
+    publish(context, &event, &policy.object_ref(&())).await;
+}
+
+/// Tells of rotations of a tenant's keys, and of overlaps that ended.
+pub(super) async fn rotated(context: &Context, tenant: &ObjectKey) {
+    let turned = context.memory(tenant, |memory| std::mem::take(&mut memory.turned));
+    let left = turned.len().saturating_sub(MAX_EVENTS);
+    if left > 0 {
+        tracing::info!(%tenant, left, "more rotations than events; the others are in the status of their objects");
+    }
+    let events: Vec<_> = turned.iter().take(MAX_EVENTS).map(|turned| one(context, turned).boxed()).collect();
+    stream::iter(events).buffer_unordered(CONCURRENCY).collect::<()>().await;
+}
+
+async fn one(context: &Context, Turned { owner, key, transition }: &Turned) {
+    let what = key.as_ref().map_or_else(|| "the credential".to_owned(), |key| format!("the access key `{key}`"));
+    let (reason, note) = match transition {
+        Transition::Rotated(Cause::Trigger) => ("Rotated", format!("{what} was replaced: `rotation.trigger` changed")),
+        Transition::Rotated(Cause::Interval) => {
+            ("Rotated", format!("{what} was replaced: it reached `rotation.interval`"))
+        }
+        Transition::Rotated(Cause::Edit) => ("Rotated", format!("{what} was replaced: its Secret was edited")),
+        Transition::OverlapEnded => ("OverlapEnded", format!("of {what}, only the current secret is accepted now")),
+    };
+    let (reason, action) = (reason.to_owned(), "Rotate".to_owned());
+    let event = Event { type_: EventType::Normal, reason, note: Some(note), action, secondary: None };
+    publish(context, &event, owner).await;
+}
+
+async fn publish(context: &Context, event: &Event, about: &ObjectReference) {
     // A recorder of its own for each event: one that lives longer would repeat the first note, and needs the right to patch.
     let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
     let recorder = Recorder::new(context.client.clone(), reporter);
-    if let Err(error) = recorder.publish(&event, &policy.object_ref(&())).await {
+    if let Err(error) = recorder.publish(event, about).await {
         // The condition is written: nothing hangs on the event.
-        tracing::warn!(policy = ?policy.meta().name, error = %crate::error_chain(&error), "an event is not written");
+        tracing::warn!(object = ?about.name, error = %crate::error_chain(&error), "an event is not written");
     }
 }

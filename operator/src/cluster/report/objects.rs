@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
-use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, Stored};
+use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, RotationStatus, Stored};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ use super::write::{HasStatus, Written, condition, write_status};
 use super::{Homeless, ReportError, events};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
-use crate::compile::{DeviceReport, PolicyReport, Reports};
+use crate::compile::{DeviceReport, PolicyReport, Reports, RotationReport};
 use crate::finding;
 use crate::policy_tests::TestOutcome;
 
@@ -99,11 +99,20 @@ async fn write_device(
     let mut fields = generation(device.as_ref());
     fields.insert("deviceAccessKeyId".to_owned(), json!(report.key_id));
     fields.insert("username".to_owned(), json!(report.username));
+    let before = device.decoded().and_then(|device| device.status.as_ref()?.rotation.as_ref());
+    fields.insert("rotation".to_owned(), json!(report.rotation.as_ref().map(|report| rotation(report, before))));
     // A Secret that is lost is remembered: a new key is never made in its place by itself.
     if let Some(name) = &report.secret_name {
         fields.insert("secretName".to_owned(), json!(name));
     }
     write_status(context, device.as_ref(), &[ready], fields).await.map(drop)
+}
+
+/// Of a Secret that was brought along only the status remembers when it was replaced, once the overlap is over.
+pub(super) fn rotation(report: &RotationReport, before: Option<&RotationStatus>) -> RotationStatus {
+    let status = report.status.clone();
+    let rotated_at = status.rotated_at.clone().or_else(|| before?.rotated_at.clone());
+    RotationStatus { rotated_at, ..status }
 }
 
 async fn write_policy(

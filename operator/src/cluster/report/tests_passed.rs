@@ -24,7 +24,7 @@ const MAX_BYTES: usize = 512;
 struct Basis {
     digest: Option<Digest>,
     tests: Vec<(Option<String>, Option<i64>)>,
-    next_expiry: Option<UnixSeconds>,
+    next_change: Option<UnixSeconds>,
 }
 
 /// Outcomes, and what they were found on.
@@ -46,7 +46,7 @@ pub(in crate::cluster) fn test(
     let basis = Basis {
         digest: published.bundle.as_ref().map(|(_, digest)| digest.clone()),
         tests: tests.map(|policy| (policy.uid(), policy.metadata.generation)).collect(),
-        next_expiry: reports.next_expiry,
+        next_change: reports.next_change,
     };
     let known = context.memory(key, |memory| {
         memory.tested.as_ref().filter(|tested| tested.basis == basis).map(|tested| tested.outcomes.clone())

@@ -17,11 +17,12 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cluster::cache::{Cached as _, Group, ObjectKey};
-use crate::cluster::controller::Context;
+use crate::cluster::controller::{Context, now};
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::created;
-use crate::credential::{Content, Owner, content, generate, generated_data};
-use crate::names::{REFRESHED_ANNOTATION, REGISTERED_BY_LABEL, device_secret};
+use crate::credential::{Content, Owner, content, generate, generated_data, record_of};
+use crate::names::{REFRESHED_ANNOTATION, REGISTERED_BY_LABEL, ROTATION_ANNOTATION, device_secret};
+use crate::rotation;
 use crate::service::directory::{ClusterError, DeviceError, DeviceKey, Issuer};
 
 /// How long a registration waits for the key that the controller makes.
@@ -68,7 +69,11 @@ pub(super) async fn refresh(context: &Context, issuer: &Issuer, client_id: &str)
     for _ in 0..ATTEMPTS {
         let key = generate().map_err(ClusterError::from)?;
         let owner = Owner::Device { client_id };
-        secret.data = Some(generated_data(owner, issuer.index.instance_id(), &key, Some(&secret)));
+        secret.data = Some(generated_data(owner, issuer.index.instance_id(), (&key).into(), Some(&secret)));
+        // Whoever calls this wants to be rid of the old key now: no overlap.
+        let mark = rotation::mark(&issuer.index.tenant().ticket_key, &key);
+        let record = record_of(&secret).map(|record| record.refreshed(mark, now()).text());
+        secret.annotations_mut().extend(record.map(|record| (ROTATION_ANNOTATION.to_owned(), record)));
         let at = k8s_openapi::jiff::Timestamp::now().as_millisecond().to_string();
         secret.annotations_mut().insert(REFRESHED_ANNOTATION.to_owned(), at);
         secret.metadata.managed_fields = None;

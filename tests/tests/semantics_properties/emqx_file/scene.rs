@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AccessKey, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Space, Tenant};
+use mqtt_access_core::bundle::{
+    AccessKey, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Space, Spares, Tenant,
+};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, password};
 use mqtt_access_core::index::{BrokerIndex, Credentials, Login, TenantIndex};
@@ -115,6 +117,7 @@ pub(super) fn bundle(scenario: &Scenario, team: &Team, now: bool) -> Bundle {
         disabled: now && team.disabled_key == Some(place),
         generated: false,
         uses: [KeyUse::Connect].into(),
+        spares: Spares::default(),
     };
     let tenant = Tenant {
         namespace: "acme".to_owned(),
@@ -143,6 +146,7 @@ fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool)
         scram: scram.then(|| Keys { salt: salt(ticket_key, &name), stored_key: bytes(1), server_key: bytes(2) }),
         password: (password || !scram).then(|| Verifier::fast(ticket_key, &Secret::from(SECRET))),
         name,
+        spares: Spares::default(),
     });
     let prefix = || ClientIds::Prefix { prefix: "p".to_owned() };
     Device {
@@ -157,6 +161,8 @@ fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool)
         disabled: now && matches!(credential.refused, Refused::Disabled),
         superuser: credential.superuser,
         expires_at: (now && matches!(credential.refused, Refused::Expired)).then_some(NOW - 1),
+        spares: Spares::default(),
+        brought_along: false,
     }
 }
 

@@ -1,0 +1,114 @@
+//! What is remembered of a secret's rotations: in an annotation of its Secret, so that a lost status, a restart or another
+//! replica rotates nothing twice.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use mqtt_access_core::bundle::{Spare, UnixSeconds};
+use mqtt_access_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+
+use super::{Cause, SKEW, Wish};
+
+/// The record of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The trigger that was carried out last, or adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trigger: Option<String>,
+    /// Since when the current secret is the current one.
+    pub(crate) rotated_at: UnixSeconds,
+    /// Until when the previous one is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous_valid_until: Option<UnixSeconds>,
+    /// The overlap that `previous_valid_until` was reckoned with, in seconds.
+    pub(super) overlap: i64,
+    /// Which secret it speaks of: see [`mark`]. Another one was put there by hand.
+    pub(super) mark: String,
+}
+
+impl Record {
+    /// Of a secret that was there before anybody kept a record: whatever is wished counts as done.
+    pub(super) fn adopted(wish: &Wish, now: UnixSeconds) -> Self {
+        let trigger = wish.trigger.clone();
+        Self { trigger, rotated_at: now, previous_valid_until: None, overlap: wish.overlap, mark: String::new() }
+    }
+
+    /// Of a secret that is restored together with the one before it.
+    pub(crate) fn restored<S>(wish: &Wish, previous: &Spare<S>, mark: String) -> Self {
+        Self {
+            trigger: wish.trigger.clone(),
+            rotated_at: previous.since,
+            previous_valid_until: Some(previous.until),
+            overlap: previous.until.saturating_sub(previous.since),
+            mark,
+        }
+    }
+
+    /// Reads what stands in an annotation. What does not decode is no record: the present secret is adopted.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// As it is written to an annotation.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Of a secret that was just replaced by somebody who cuts over.
+    pub(crate) fn refreshed(self, mark: String, now: UnixSeconds) -> Self {
+        Self { rotated_at: now, previous_valid_until: None, mark, ..self }
+    }
+
+    /// The current secret is new.
+    pub(super) fn begin(&mut self, wish: &Wish, now: UnixSeconds) {
+        self.rotated_at = now;
+        self.overlap = wish.overlap;
+        self.previous_valid_until = (wish.overlap > 0).then(|| now.saturating_add(wish.overlap));
+    }
+
+    /// What was asked for is done.
+    pub(super) fn done(&mut self, wish: &Wish) {
+        self.trigger = wish.trigger.clone().or(self.trigger.take());
+    }
+
+    /// After a clock was set back, what it wrote lies in a future that must not be waited for.
+    pub(super) fn settle_clock(&mut self, now: UnixSeconds) {
+        if self.rotated_at > now.saturating_add(SKEW) {
+            self.rotated_at = now;
+        }
+    }
+
+    /// The previous secret with its end, if that is still to come.
+    pub(super) fn keep<S>(&mut self, previous: Spare<S>, wish: &Wish, now: UnixSeconds) -> Option<Spare<S>> {
+        // Another wish counts from when the overlap began. What no record knows has no end: it is not accepted.
+        let until = self.previous_valid_until.map(|until| {
+            let wished =
+                if self.overlap == wish.overlap { until } else { self.rotated_at.saturating_add(wish.overlap) };
+            wished.min(now.saturating_add(wish.overlap))
+        });
+        self.overlap = wish.overlap;
+        self.previous_valid_until = until.filter(|until| now < *until);
+        let (until, since) = (self.previous_valid_until?, self.rotated_at);
+        Some(Spare { until, since, ..previous })
+    }
+
+    /// Whether a trigger asks for another secret.
+    pub(super) fn due(&self, wish: &Wish, now: UnixSeconds) -> Option<(Cause, UnixSeconds)> {
+        let asked = wish.trigger.is_some() && wish.trigger != self.trigger;
+        asked.then_some((Cause::Trigger, now))
+    }
+}
+
+const MARK_DOMAIN: &[u8] = b"mqtt-access/rotation/v1\0";
+
+/// By which a secret is recognised, and from which nobody can tell or guess it: a MAC under a key that only the operator and
+/// the sidecars of a tenant have.
+pub(crate) fn mark(key: &Secret, secret: &Secret) -> String {
+    mqtt_access_core::ticket::generation(key, &[MARK_DOMAIN, secret.expose()].concat())
+}
+
+/// A time as Kubernetes writes it.
+pub(super) fn time(at: UnixSeconds) -> Option<Time> {
+    Timestamp::from_second(at).ok().map(Time)
+}

@@ -1,0 +1,353 @@
+//! The machine under every sequence of edits, crashes and clock steps.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: i64 = 3600;
+
+fn wish(trigger: Option<&str>, interval: Option<i64>, overlap: i64) -> Wish {
+    Wish { trigger: trigger.map(str::to_owned), interval, overlap, spread: Spread::new("owner") }
+}
+
+fn mark(secret: u32) -> String {
+    format!("mark of {secret}")
+}
+
+fn fresh(current: u32) -> Held<u32> {
+    Held { current, previous: None, record: None }
+}
+
+/// A step as the operator takes it while everything it wrote is in force.
+fn settled(held: Held<u32>, wish: &Wish, now: i64) -> Step<u32> {
+    let (in_force, mark) = (held.current, mark(held.current));
+    step(held, Some(&in_force), &mark, wish, now)
+}
+
+#[test]
+fn a_secret_without_a_record_is_adopted_whatever_is_wished() {
+    let adopted = settled(fresh(1), &wish(Some("x"), Some(2 * HOUR), HOUR), 1000);
+    assert_eq!((adopted.transition, adopted.due, &adopted.held.previous), (None, None, &None));
+    let again = settled(adopted.held.clone(), &wish(Some("x"), Some(2 * HOUR), HOUR), 1001);
+    assert_eq!(again.held, adopted.held);
+    assert_eq!(
+        settled(adopted.held, &wish(None, None, HOUR), 1002).due,
+        None,
+        "a trigger that is removed asks nothing"
+    );
+}
+
+#[test]
+fn every_change_of_the_trigger_rotates_once_also_back_to_an_earlier_text() {
+    let mut held = settled(fresh(1), &wish(Some("a"), None, HOUR), 0).held;
+    for (trigger, next) in [("b", 2), ("a", 3), ("b", 4)] {
+        let wish = wish(Some(trigger), None, HOUR);
+        assert_eq!(settled(held.clone(), &wish, 10).due, Some((Cause::Trigger, 10)));
+        held = replace(held, next, mark(next), &wish, 10);
+        let after = settled(held.clone(), &wish, 10);
+        assert_eq!((after.due, after.transition, after.held.current), (None, None, next));
+        assert_eq!(after.held.previous.as_ref().map(|spare| (spare.secret, spare.until)), Some((next - 1, 10 + HOUR)));
+    }
+}
+
+#[test]
+fn a_secret_that_somebody_edited_is_the_new_one_and_the_one_in_force_the_previous() {
+    let day = wish(None, None, 24 * HOUR);
+    let held = settled(fresh(1), &day, 0).held;
+    let edited = Held { current: 2, ..held };
+    let told = step(edited, Some(&1), &mark(2), &day, 50);
+    assert_eq!(told.transition, Some(Transition::Rotated(Cause::Edit)));
+    assert_eq!(told.held.previous, Some(Spare { secret: 1, since: 50, until: 50 + 24 * HOUR }));
+    // Not yet published, it is looked at again: nothing is told twice.
+    let again = step(told.held.clone(), Some(&1), &mark(2), &day, 60);
+    assert_eq!((again.transition, &again.held), (None, &told.held));
+    // And back: what was abandoned is the previous one.
+    let back = step(Held { current: 1, ..told.held }, Some(&2), &mark(1), &day, 70);
+    assert_eq!(back.held.previous, Some(Spare { secret: 2, since: 70, until: 70 + 24 * HOUR }));
+}
+
+#[test]
+fn an_overlap_ends_by_its_time_by_a_shorter_wish_and_by_hand_and_grows_while_it_is_open() {
+    let day = wish(Some("a"), None, 24 * HOUR);
+    let first = settled(fresh(1), &wish(None, None, HOUR), 0).held;
+    let held = replace(first, 2, mark(2), &day, 0);
+    assert!(settled(held.clone(), &day, 24 * HOUR - 1).held.previous.is_some());
+    let ended = settled(held.clone(), &day, 24 * HOUR);
+    assert_eq!((ended.held.previous, ended.transition), (None, Some(Transition::OverlapEnded)));
+    let short = settled(held.clone(), &wish(Some("a"), None, HOUR), HOUR);
+    assert_eq!((short.held.previous, short.transition), (None, Some(Transition::OverlapEnded)));
+    let at_once = settled(held.clone(), &wish(Some("a"), None, 0), 1);
+    assert_eq!(at_once.held.previous, None);
+    let longer = settled(held.clone(), &wish(Some("a"), None, 48 * HOUR), 2 * HOUR);
+    assert_eq!(longer.held.previous.map(|spare| spare.until), Some(48 * HOUR));
+    let by_hand = settled(Held { previous: None, ..held }, &day, 5);
+    assert_eq!((by_hand.held.previous, by_hand.transition), (None, None));
+    let never_again = settled(at_once.held, &day, 2);
+    assert_eq!(never_again.held.previous, None, "what has ended does not come back");
+}
+
+#[test]
+fn an_interval_is_reached_in_its_last_tenth_and_not_while_an_overlap_is_open() {
+    let every = wish(None, Some(100 * HOUR), 24 * HOUR);
+    let held = settled(fresh(1), &every, 0).held;
+    let at = settled(held.clone(), &every, 0).next_rotation_at.unwrap();
+    assert!((90 * HOUR..=100 * HOUR).contains(&at), "{at}");
+    assert_eq!(settled(held.clone(), &every, at - 1).due, None);
+    assert_eq!(settled(held.clone(), &every, at).due, Some((Cause::Interval, at)));
+    let held = replace(held, 2, mark(2), &every, at);
+    let tight = wish(None, Some(10 * HOUR), 10 * HOUR);
+    let open = settled(held, &every, at + 1).held;
+    let waiting = settled(open, &tight, at + 9 * HOUR + HOUR / 2);
+    assert_eq!(waiting.due, None);
+    let until = waiting.held.previous.as_ref().unwrap().until;
+    assert_eq!(settled(waiting.held, &tight, until).due.map(|(cause, _)| cause), Some(Cause::Interval));
+}
+
+#[test]
+fn ten_thousand_secrets_with_one_interval_are_spread_over_its_last_tenth() {
+    let interval = 1000 * HOUR;
+    let mut early: Vec<i64> = (0..10_000).map(|n| Spread::new(&format!("uid-{n}")).of(interval)).collect();
+    assert_eq!(Spread::new("uid-7").of(interval), early[7], "the same each time");
+    early.sort_unstable();
+    for (tenth, chunk) in (0..).zip(early.chunks(1000)) {
+        let expected = tenth * 10 * HOUR;
+        assert!((chunk[0] - expected).abs() < 2 * HOUR, "the {tenth}th thousand begins at {}", chunk[0]);
+    }
+    assert_eq!(Spread::new("x").of(0), 0);
+}
+
+#[test]
+fn secrets_of_which_nobody_knows_what_was_in_force_cut_over_and_tell() {
+    let none = wish(None, None, HOUR).cutting_over();
+    let held = step(fresh(1), None, &mark(1), &none, 0).held;
+    let told = step(Held { current: 2, ..held }, None, &mark(2), &none, 9);
+    assert_eq!((told.transition, told.held.previous), (Some(Transition::Rotated(Cause::Edit)), None));
+    assert_eq!(told.held.record.unwrap().rotated_at, 9);
+}
+
+#[test]
+fn a_record_from_the_future_is_not_waited_for() {
+    let every = wish(None, Some(100 * HOUR), 24 * HOUR);
+    let far = 10_000 * HOUR;
+    let held = replace(settled(fresh(1), &every, far).held, 2, mark(2), &every, far);
+    let back = settled(held, &every, 0);
+    assert!(back.next_rotation_at.unwrap() <= 100 * HOUR);
+    assert_eq!(back.held.previous.unwrap().until, 24 * HOUR);
+}
+
+#[test]
+fn a_record_is_read_as_it_was_written_and_garbage_is_none() {
+    let held = replace(fresh(1), 2, mark(2), &wish(Some("x"), None, HOUR), 7);
+    let record = held.record.unwrap();
+    assert_eq!(Record::read(&record.text()), Some(record));
+    for garbage in ["", "{}", "null", "{\"rotatedAt\":\"soon\"}"] {
+        assert_eq!(Record::read(garbage), None, "{garbage}");
+    }
+}
+
+#[test]
+fn a_secret_brought_along_is_accepted_beside_the_one_before_it() {
+    let day = wish(None, None, 24 * HOUR);
+    let (previous, told) = own(&2, Some((&1, None)), &day, 10);
+    assert_eq!(told, Some(Transition::Rotated(Cause::Edit)));
+    let previous = previous.unwrap();
+    assert_eq!((previous.secret, previous.until), (1, 10 + 24 * HOUR));
+    let (kept, told) = own(&2, Some((&2, Some(&previous))), &day, 11);
+    assert_eq!((kept.as_ref(), told), (Some(&previous), None));
+    let (ended, told) = own(&2, Some((&2, Some(&previous))), &day, previous.until);
+    assert_eq!((ended, told), (None, Some(Transition::OverlapEnded)));
+    assert_eq!(own(&2, Some((&1, None)), &wish(None, None, 0), 10).0, None);
+    assert_eq!(own(&2, None, &day, 10), (None, None), "nothing was in force");
+}
+
+/// What can happen to a secret.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// Time goes by, or the clock is set back.
+    Clock(i64),
+    Trigger(Option<u8>),
+    Interval(Option<i64>),
+    Overlap(i64),
+    /// Somebody writes a secret; some of them are the ones that are there.
+    Edit(Option<u32>),
+    /// Somebody removes the previous one.
+    RemovePrevious,
+    LoseRecord,
+    /// The operator looks, and dies before it writes, before it publishes, or not at all.
+    Pass {
+        writes: bool,
+        publishes: bool,
+    },
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..30 * HOUR).prop_map(Happening::Clock),
+        1 => (-100 * HOUR..2000 * HOUR).prop_map(Happening::Clock),
+        2 => prop::option::of(0..3_u8).prop_map(Happening::Trigger),
+        1 => prop::option::of(HOUR..200 * HOUR).prop_map(Happening::Interval),
+        2 => prop_oneof![Just(0), 1..48 * HOUR].prop_map(Happening::Overlap),
+        1 => prop::option::of(0..3_u32).prop_map(Happening::Edit),
+        1 => Just(Happening::RemovePrevious),
+        1 => Just(Happening::LoseRecord),
+        8 => (prop::bool::weighted(0.8), prop::bool::weighted(0.8))
+            .prop_map(|(writes, publishes)| Happening::Pass { writes, publishes }),
+    ]
+}
+
+/// What the sidecars accept.
+#[derive(Debug, Clone)]
+struct Published {
+    current: u32,
+    previous: Option<Spare<u32>>,
+    next: Option<u32>,
+}
+
+struct Cluster {
+    now: i64,
+    wish: Wish,
+    secret: Held<u32>,
+    published: Published,
+    staged: Option<u32>,
+    made: u32,
+    /// Somebody asked for another secret since the last one.
+    asked: bool,
+    edited: bool,
+    /// Somebody ended the overlap in the Secret.
+    removed: bool,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let published = Published { current: 1, previous: None, next: None };
+        let wish = wish(None, None, 24 * HOUR);
+        Self {
+            now: 0,
+            wish,
+            secret: fresh(1),
+            published,
+            staged: None,
+            made: 100,
+            asked: false,
+            edited: false,
+            removed: false,
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Clock(by) => self.now += by,
+            Happening::Trigger(trigger) => {
+                let trigger = trigger.map(|number| number.to_string());
+                self.asked |= trigger.is_some();
+                self.wish.trigger = trigger;
+            }
+            Happening::Interval(interval) => {
+                self.wish.interval = interval;
+                self.wish.overlap = self.wish.overlap.min(interval.unwrap_or(i64::MAX));
+            }
+            Happening::Overlap(overlap) => self.wish.overlap = overlap.min(self.wish.interval.unwrap_or(i64::MAX)),
+            Happening::Edit(back) => {
+                self.made += 1;
+                let previous = self.secret.previous.as_ref().map(|spare| spare.secret);
+                self.secret.current = back.and(previous).unwrap_or(self.made);
+                self.edited = true;
+            }
+            Happening::RemovePrevious => {
+                self.secret.previous = None;
+                self.removed = true;
+            }
+            Happening::LoseRecord => {
+                (self.secret.record, self.secret.previous) = (None, None);
+                self.removed = true;
+            }
+            Happening::Pass { writes, publishes } => self.pass(writes, publishes),
+        }
+    }
+
+    fn pass(&mut self, writes: bool, publishes: bool) {
+        let before = self.secret.current;
+        let (in_force, mark_of) = (self.published.current, mark(before));
+        let step = step(self.secret.clone(), Some(&in_force), &mark_of, &self.wish, self.now);
+        assert_eq!(step.held.current, before, "a look replaces nothing");
+        let mut next = None;
+        let mut held = step.held;
+        if step.due.is_some() {
+            assert!(self.asked || self.wish.interval.is_some(), "nobody asked for another secret");
+            match self.staged {
+                Some(staged) if self.published.next == Some(staged) && writes => {
+                    held = replace(held, staged, mark(staged), &self.wish, self.now);
+                    (self.asked, self.staged) = (false, None);
+                }
+                Some(staged) => next = Some(staged),
+                None => {
+                    self.made += 1;
+                    next = Some(self.made);
+                    self.staged = next;
+                }
+            }
+        } else {
+            self.staged = None;
+        }
+        if !writes {
+            // It died: what was announced is forgotten.
+            self.staged = None;
+            return;
+        }
+        self.secret = held.clone();
+        if publishes {
+            self.published = Published { current: held.current, previous: held.previous, next };
+            (self.edited, self.removed) = (false, false);
+        } else {
+            self.staged = None;
+        }
+    }
+
+    fn accepts(&self, secret: u32) -> bool {
+        let Published { current, previous, next } = &self.published;
+        *current == secret
+            || *next == Some(secret)
+            || previous.as_ref().is_some_and(|spare| spare.secret == secret && self.now < spare.until)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn nobody_is_locked_out_nothing_is_replaced_unasked_and_nothing_is_accepted_after_its_end(
+        happenings in prop::collection::vec(happening(), 1..60)
+    ) {
+        let mut cluster = Cluster::new();
+        for happening in happenings {
+            let (before, removed) = (cluster.published.clone(), cluster.removed);
+            cluster.happens(happening.clone());
+            // Whoever has what the Secret says is let in, unless somebody wrote it there with his own hands a moment ago.
+            prop_assert!(cluster.edited || cluster.accepts(cluster.secret.current), "{happening:?}");
+            // What was in force is accepted on, unless its time was over before it was replaced, or somebody took it out.
+            let ended = cluster.secret.record.as_ref().is_none_or(|record| record.rotated_at + record.overlap <= cluster.now);
+            if cluster.published.current != before.current && !ended && !removed {
+                prop_assert!(cluster.accepts(before.current), "{happening:?}: {:?}", cluster.published);
+            }
+            if let Some(previous) = &cluster.published.previous {
+                // Never longer than the longest overlap that was wished.
+                prop_assert!(previous.until - previous.since <= 48 * HOUR);
+                // An end moves by a wish only.
+                if let (Some(old), false) = (&before.previous, matches!(happening, Happening::Pass { .. })) {
+                    prop_assert_eq!(old, previous);
+                }
+            }
+        }
+        // Left alone, it comes to rest: one secret, no overlap, and no more to do.
+        cluster.wish = Wish { interval: None, ..cluster.wish };
+        for _ in 0..4 {
+            cluster.pass(true, true);
+        }
+        cluster.now += 49 * HOUR;
+        cluster.pass(true, true);
+        let rest = (cluster.secret.clone(), cluster.published.previous.clone(), cluster.published.next);
+        cluster.pass(true, true);
+        prop_assert_eq!((cluster.secret.clone(), cluster.published.previous, cluster.published.next), rest.clone());
+        prop_assert_eq!((rest.0.previous, rest.1, rest.2), (None, None, None));
+    }
+}
