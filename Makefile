@@ -22,7 +22,7 @@ demo:
 test: format lint crates
 	tests/setup
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --workspace
+	tests/run
 
 format:
 	$(CARGO) fmt --all --check
