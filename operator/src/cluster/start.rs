@@ -83,7 +83,7 @@ pub(crate) async fn run(
         // None of them ends by itself: it panicked. A new process begins with complete caches.
         _ = tasks.join_next() => Err(StartError::Task),
         _ = workers.join_next() => Err(StartError::Task),
-        lost = lead(election.as_ref()) => Err(StartError::Lease(lost)),
+        lost = lead(&context, election.as_ref()) => Err(StartError::Lease(lost)),
         () = shutdown => {
             tracing::info!("stopping");
             stop.send_replace(true);
@@ -93,8 +93,9 @@ pub(crate) async fn run(
     }
 }
 
-/// Until the Lease is lost; for ever where there is no election.
-async fn lead(election: Option<&Election>) -> Lost {
+/// Until the Lease is lost; for ever where there is no election. Who knows nothing yet does not stand in the way of one who does.
+async fn lead(context: &Context, election: Option<&Election>) -> Lost {
+    context.ready().await;
     match election {
         Some(election) => match election.run().await {
             Err(lost) => lost,
@@ -108,8 +109,9 @@ async fn hand_over(context: &Context, mut workers: JoinSet<()>, election: Option
     context.queue.close();
     context.acl_files.close();
     let finished = async { while workers.join_next().await.is_some() {} };
-    if timeout(GRACE, finished).await.is_err() {
-        tracing::info!("reconciles that take long are cut off; another replica begins them anew");
+    // Whoever stands by has begun nothing.
+    if context.fence.is_open() && context.is_ready() && timeout(GRACE, finished).await.is_err() {
+        tracing::info!("reconciles that take long are cut off; they are begun anew by whoever leads next");
     }
     if let Some(election) = election {
         election.release().await;
