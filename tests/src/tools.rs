@@ -47,3 +47,13 @@ pub fn workspace(program: &str) -> PathBuf {
     );
     found
 }
+
+/// The image of a program, as `images/build` wrote it beforehand.
+#[must_use]
+pub fn image(program: &str) -> PathBuf {
+    let test = env::current_exe().expect("name the running test");
+    let target = test.ancestors().nth(3).expect("a test runs from target/<profile>/deps");
+    let found = target.join("images").join(format!("{program}.tar"));
+    assert!(found.is_file(), "{} is not there: run `make test` or images/build first", found.display());
+    found
+}
