@@ -15,6 +15,8 @@ pub(crate) const BUNDLE_LABEL: &str = "mqttaccess.io/bundle";
 pub(crate) const REGISTERED_BY_LABEL: &str = "mqttaccess.io/registered-by";
 /// On generated Secrets whose key an API call replaced: when, in milliseconds since 1970.
 pub(crate) const REFRESHED_ANNOTATION: &str = "mqttaccess.io/refreshed-at";
+/// On the throwaway objects of `check`.
+pub(crate) const CHECK_LABEL: &str = "mqttaccess.io/check";
 /// Who writes: field manager and `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "mqtt-access-operator";
 

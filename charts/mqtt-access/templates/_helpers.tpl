@@ -6,7 +6,7 @@
 {{- define "mqtt-access.fullname" -}}
 {{- $name := include "mqtt-access.name" . -}}
 {{- $default := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
-{{- default $default .Values.fullnameOverride | trunc 48 | trimSuffix "-" -}}
+{{- default $default .Values.fullnameOverride | replace "." "-" | trunc 48 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* For what has no namespace. No namespace has a dot in its name, so no two releases share this. */}}
