@@ -9,6 +9,8 @@
 
 mod chart {
     pub(crate) mod copies;
+    mod installed;
+    pub(crate) mod node;
     pub(crate) mod reference;
     pub(crate) mod rendered;
     pub(crate) mod rights;

@@ -25,7 +25,7 @@ helm test mqtt-access --namespace mqtt-access
   Sidecars that run go on with the bundles that they have. What was kept is removed by
   `kubectl delete crd mqtttenants.mqttaccess.io devicecredentials.mqttaccess.io aclpolicies.mqttaccess.io` and by deleting the bundle
   namespaces: the latter also forgets which tokens were revoked.
-- CRDs that `kubectl apply` or another release has installed are taken over with `--take-ownership`, or left alone with
+- CRDs that `kubectl apply` or another release has installed are taken over with `--take-ownership --force-conflicts`, or left alone with
   `crds.enabled=false`. A second release in one cluster takes the latter, and brokers of its own.
 - Without rights on cluster-wide objects: `crds.enabled=false`, `rbac.userRoles=false` and a list in `scope.namespaces`; the bundle
   namespaces must exist (`createNamespace: false`).
@@ -93,9 +93,8 @@ fn every_value_of_the_schema_is_in_the_reference() {
     let schema: Value = serde_json::from_str(&fs::read_to_string(chart().join("values.schema.json")).unwrap()).unwrap();
     let mut missing = Vec::new();
     super::values::leaves(&schema, &schema, "", &mut |path| {
-        let said = named.iter().any(|named| {
-            path == named || path.starts_with(&format!("{named}.")) || path.starts_with(&format!("{named}[]"))
-        });
+        let of = |longer: &str, path: &str| longer.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '[']));
+        let said = named.iter().any(|named| path == named || of(path, named) || of(named, path));
         if !said && path != "global" {
             missing.push(path.to_owned());
         }
