@@ -214,7 +214,7 @@ async fn tenants_survive_an_upgrade_and_a_rollback(stage: &Stage) {
 
     let values = everything();
     // Other names are other objects, so that this is an upgrade of everything at once.
-    let keep = ["--set", "crds.keep=true", "--set", "fullnameOverride=mqtt-access"];
+    let keep = ["--set", "crds.keep=true", "--set", "fullnameOverride=mqtt-access,nameOverride="];
     let upgraded = stage.helm(&["upgrade"], "mqtt-access", "mqtt", &[&[values.as_str()][..], &keep].concat()).await;
     upgraded.unwrap_or_else(|error| panic!("{error}"));
     assert!(image("mqtt-access-operator").await.starts_with("registry.example/"), "upgraded");
