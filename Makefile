@@ -4,7 +4,7 @@ CARGO ?= cargo
 FUZZ_SECONDS ?= 120
 CRATES = mqtt-access-crds mqtt-access-core mqtt-access-operator mqtt-access-sidecar mqtt-access-tests
 
-.PHONY: help demo test format lint crates deny image image-check bench fuzz crds install uninstall
+.PHONY: help demo test format lint crates deny image image-check bench fuzz crds chart install uninstall
 
 help:
 	@echo "make demo       compile examples/ and ask the running sidecar four questions"
@@ -13,7 +13,8 @@ help:
 	@echo "make image-check build them a second time in another folder, and compare the digests"
 	@echo "make bench      figures: decisions beside those of others, logins, a fleet of 10,000 devices"
 	@echo "make fuzz       each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz"
-	@echo "make crds       write crds/*.yaml anew"
+	@echo "make crds       write crds/*.yaml anew, and what the chart has of them"
+	@echo "make chart      write the generated files of charts/mqtt-access anew"
 	@echo "make install    apply the CRDs and the rights to the cluster of the current context"
 	@echo "make uninstall  remove them, and with them every tenant, device and policy"
 
@@ -63,6 +64,10 @@ fuzz:
 
 crds:
 	UPDATE_CRDS=1 $(CARGO) test --locked --quiet --package mqtt-access-tests --test crds
+	$(MAKE) chart
+
+chart:
+	UPDATE_CHART=1 $(CARGO) test --locked --quiet --package mqtt-access-tests --test chart -- generated files_of_the_chart
 
 install:
 	kubectl apply -f crds/ -f examples/cluster/

@@ -11,6 +11,7 @@
 //! the core together.
 
 pub mod analysis;
+mod check;
 pub mod cli;
 mod cluster;
 pub mod compile;

@@ -113,6 +113,12 @@ impl ControlPlane {
         Kubectl::new(kubeconfig, self.folder.path())
     }
 
+    /// helm as administrator.
+    #[must_use]
+    pub fn helm(&self) -> Kubectl {
+        Kubectl::helm(self.admin_kubeconfig(), self.folder.path())
+    }
+
     /// The kubeconfig of a service account, which it creates (its namespace too) when absent; without rights at first.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
         let token = self.service_account_token(namespace, name).await;

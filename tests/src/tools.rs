@@ -11,6 +11,9 @@ static CONTROL_PLANE: LazyLock<PathBuf> = LazyLock::new(|| ask("where"));
 /// The Python that `tests/setup python` names, asked once.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| ask("python"));
 
+/// The folder that `tests/setup helm` names, asked once.
+static HELM: LazyLock<PathBuf> = LazyLock::new(|| ask("helm"));
+
 fn ask(what: &str) -> PathBuf {
     let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup");
     let answer = Command::new(&setup)
@@ -32,6 +35,12 @@ pub fn control_plane(program: &str) -> PathBuf {
 #[must_use]
 pub fn python() -> &'static Path {
     &PYTHON
+}
+
+/// The program helm.
+#[must_use]
+pub fn helm() -> PathBuf {
+    HELM.join("helm")
 }
 
 /// A binary of this workspace, such as `mqtt-access-operator`, built beforehand into the folder above the running test's.
