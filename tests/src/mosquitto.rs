@@ -69,7 +69,8 @@ impl Mosquitto {
     }
 }
 
-fn replace(folder: &Path, name: &str, content: &[u8]) {
+/// Replaces a file of a folder in one step.
+pub fn replace(folder: &Path, name: &str, content: &[u8]) {
     let fresh = folder.join(format!(".{name}"));
     fs::write(&fresh, content).expect("write a file");
     fs::rename(fresh, folder.join(name)).expect("rename a file");
