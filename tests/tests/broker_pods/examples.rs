@@ -28,6 +28,12 @@ fn printed(software: Software) -> String {
     software.config(Settings::default()).unwrap()
 }
 
+/// The pod of the example for RabbitMQ.
+pub(crate) fn rabbitmq_pod() -> Value {
+    let set = &object("statefulset-rabbitmq.yaml", "StatefulSet")["spec"];
+    of_template(&set["template"], &set["volumeClaimTemplates"])
+}
+
 async fn apply(plane: &ControlPlane, name: &str) {
     let applied = plane.kubectl(&["apply", "--server-side", "--validate=strict", "-f", &path(name)]).await;
     applied.unwrap_or_else(|error| panic!("{error}"));

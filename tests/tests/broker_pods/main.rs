@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is a failed test")]
 
 mod examples;
+mod injection;
 mod pod;
 
 use std::path::{Path, PathBuf};
@@ -23,4 +24,5 @@ async fn the_api_server_takes_brokers_pods_with_the_sidecar_ahead_of_the_broker(
     examples::a_rabbitmq_cluster_is_what_its_definition_says(&plane).await;
     examples::the_override_of_a_rabbitmq_cluster_makes_a_pod_with_the_sidecar(&plane).await;
     examples::an_emqx_makes_a_pod_with_the_sidecar(&plane).await;
+    injection::labelled_pods_get_the_sidecar_of_their_broker(&plane).await;
 }
