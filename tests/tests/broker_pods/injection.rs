@@ -65,6 +65,7 @@ pub(crate) async fn labelled_pods_get_the_sidecar_of_their_broker(plane: &Contro
     it_is_the_sidecar_of_the_examples(plane).await;
     a_pod_that_has_almost_nothing_gets_it_too(plane).await;
     a_pod_that_has_it_already_is_left_alone(plane).await;
+    a_broker_that_has_a_token_keeps_it(plane).await;
     a_pod_whose_broker_reads_files_gets_them(plane).await;
     what_cannot_be_gated_is_refused(plane).await;
     stored_pods_can_still_be_edited(plane).await;
@@ -120,6 +121,21 @@ async fn a_pod_that_has_it_already_is_left_alone(plane: &ControlPlane) {
     assert_eq!(twice["spec"], stored["spec"]);
 }
 
+/// As one that finds its peers by asking the API server.
+async fn a_broker_that_has_a_token_keeps_it(plane: &ControlPlane) {
+    let mut asking = pod(Some("default"));
+    asking["spec"]["automountServiceAccountToken"] = json!(true);
+    let stored = admitted(plane, &asking).await.unwrap();
+    let tokens = |container: &Value| -> Vec<String> {
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        let tokens = mounts.filter(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount");
+        tokens.map(|mount| mount["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(tokens(sidecar(&stored)), ["mqtt-access-token"]);
+    let own = tokens(&stored["spec"]["containers"][0]);
+    assert!(own.len() == 1 && own[0].starts_with("kube-api-access-"), "{own:?}");
+}
+
 async fn a_pod_whose_broker_reads_files_gets_them(plane: &ControlPlane) {
     let mut reading = pod(Some("default"));
     let volume = json!({"name": "mqtt-access-acl", "emptyDir": {"medium": "Memory"}});
@@ -163,14 +179,21 @@ async fn another_release_serves_its_own_brokers(plane: &ControlPlane) {
     let unserved = "this release injects for";
     let lab = pod(Some("lab"));
     refused(plane, &lab, unserved).await;
-    let selector = ["--set-json", r#"injection.namespaceSelector={"matchLabels": {"team": "lab"}}"#];
-    plane.apply(&rendered(plane, "other", &["lab"], &selector).await.unwrap()).await.unwrap();
+    // Values keep their types and their characters on their way through Helm, CEL and JSON Patch.
+    let (env, limits) = (json!({"name": "X", "value": "a'\"<&\\ # ${b}\n"}), json!({"cpu": 0.5, "memory": "1Gi"}));
+    let injection = json!({"enabled": true, "namespaceSelector": {"matchLabels": {"team": "lab"}}, "extraEnv": [env],
+        "resources": {"limits": limits}, "stateSizeLimit": "7Mi"});
+    let options = ["--set-json", &format!("injection={injection}")];
+    plane.apply(&rendered(plane, "other", &["lab"], &options).await.unwrap()).await.unwrap();
     plane.kubectl(&["label", "namespace", "default", "team=lab"]).await.unwrap();
     let mut theirs = lab.clone();
     theirs["metadata"]["namespace"] = json!("default");
     let counts = async || admitted(plane, &theirs).await.ok();
     let stored = wait::until("the other release to count", SOON, counts).await;
     assert!(sidecar(&stored)["args"].as_array().unwrap().contains(&json!("--namespace=bundles-lab")));
+    assert_eq!(sidecar(&stored)["env"], json!([env]));
+    assert_eq!(sidecar(&stored)["resources"]["limits"], json!({"cpu": "500m", "memory": "1Gi"}));
+    assert_eq!(volume(&stored, "mqtt-access-state")["emptyDir"]["sizeLimit"], "7Mi");
     assert!(admitted(plane, &lab).await.unwrap_err().contains(unserved), "not in a namespace without the label");
     let stored = admitted(plane, &pod(Some("default"))).await.unwrap();
     assert!(sidecar(&stored)["args"].as_array().unwrap().contains(&json!("--namespace=bundles-default")));
