@@ -14,6 +14,9 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| ask("python"));
 /// The folder that `tests/setup helm` names, asked once.
 static HELM: LazyLock<PathBuf> = LazyLock::new(|| ask("helm"));
 
+/// The folder that `tests/setup definitions` names, asked once.
+static DEFINITIONS: LazyLock<PathBuf> = LazyLock::new(|| ask("definitions"));
+
 fn ask(what: &str) -> PathBuf {
     let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup");
     let answer = Command::new(&setup)
@@ -41,6 +44,12 @@ pub fn python() -> &'static Path {
 #[must_use]
 pub fn helm() -> PathBuf {
     HELM.join("helm")
+}
+
+/// A folder with the custom resource definitions of operators that run brokers: `rabbitmqclusters.yaml`.
+#[must_use]
+pub fn broker_definitions() -> &'static Path {
+    &DEFINITIONS
 }
 
 /// A binary of this workspace, such as `mqtt-access-operator`, built beforehand into the folder above the running test's.
