@@ -23,7 +23,7 @@ pub(crate) struct Replica {
 
 /// `ClusterRole` and `Role` of `examples/cluster` for the accounts `one` and `two`, and what an election takes beside them.
 pub(crate) async fn grant_replicas(cluster: &Cluster) {
-    let subjects = json!(["one", "two"].map(|name| subject(name)));
+    let subjects = json!(["one", "two"].map(subject));
     let rules = json!([
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": ["usual", "short"],
@@ -64,10 +64,8 @@ pub(crate) fn role_ref(kind: &str, name: &str) -> Value {
 
 /// An object of `rbac.authorization.k8s.io`; without a namespace where that is empty.
 pub(crate) fn object(kind: &str, namespace: &str, name: &str, rest: &Value) -> Value {
-    let mut metadata = json!({"name": name});
-    if !namespace.is_empty() {
-        metadata["namespace"] = json!(namespace);
-    }
+    let metadata =
+        if namespace.is_empty() { json!({"name": name}) } else { json!({"name": name, "namespace": namespace}) };
     let base = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata});
     mqtt_access_tests::operator_fixture::edited(base, rest)
 }
