@@ -262,6 +262,7 @@ impl Wanted {
             in_the_way: conditions.any(|condition| condition.reason == conflict),
             owner_name: name,
             rotation: device.spec.rotation.clone(),
+            told: device.status.as_ref().and_then(|status| status.rotation.clone()),
             key,
         }
     }
@@ -269,9 +270,9 @@ impl Wanted {
     fn access_key(tenant: &MqttTenant, spec: &AccessKey) -> Self {
         let key = spec.name.as_str();
         let secret_name = crate::names::access_key_secret(&tenant.name_any(), key);
-        let known = tenant.status.iter().flat_map(|status| &status.access_keys);
-        let had_one =
-            known.filter(|known| known.name == key).any(|known| known.secret_name.as_ref() == Some(&secret_name));
+        let mut known = tenant.status.iter().flat_map(|status| &status.access_keys);
+        let known = known.find(|known| known.name == key);
+        let had_one = known.is_some_and(|known| known.secret_name.as_ref() == Some(&secret_name));
         Self {
             kind: "MqttTenant",
             uid: tenant.uid().unwrap_or_default(),
@@ -281,6 +282,7 @@ impl Wanted {
             // The status of a tenant does not tell, and there are few.
             in_the_way: true,
             rotation: spec.rotation.clone(),
+            told: known.and_then(|known| known.rotation.clone()),
             key: KeyOf::AccessKey { name: key.to_owned() },
         }
     }

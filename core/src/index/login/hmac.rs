@@ -58,3 +58,44 @@ fn verify(secret: &Secret, credentials: &Credentials<'_>) -> Option<MacAlgorithm
     let client_id = if client_id.len() > credential::MAX_CLIENT_ID_BYTES { "" } else { client_id };
     credential::verify(secret, client_id, password)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::bundle::{AccessKey, Spare, Spares};
+
+    #[test]
+    fn a_refusal_costs_as_much_for_whatever_number_of_secrets_and_for_no_key_at_all() {
+        let spare = |text: &str| Some(Spare { secret: Secret::from(text), since: 0, until: 10 });
+        let key = |secret: Option<&str>, spares| AccessKey {
+            name: String::new(),
+            id: String::new(),
+            secret: secret.map(Secret::from),
+            spares,
+            disabled: false,
+            generated: false,
+            uses: [].into(),
+        };
+        let all = key(Some("current"), Spares { previous: spare("old"), next: spare("next") });
+        let ended = all.clone();
+        let alone = key(Some("current"), Spares::default());
+        let none = key(None, Spares { previous: spare("old"), next: spare("next") });
+        for (case, key, now) in [
+            ("all", Some(&all), 5),
+            ("ended", Some(&ended), 10),
+            ("alone", Some(&alone), 5),
+            ("none", Some(&none), 5),
+            ("no key", None, 5),
+        ] {
+            let checks = Cell::new(0);
+            let proved = proved_by(key.map(Key::Access), now, |_| {
+                checks.set(checks.get() + 1);
+                None::<()>
+            });
+            assert!(proved.is_none(), "{case}");
+            assert_eq!(checks.get(), MAX_ACCEPTED, "{case}");
+        }
+    }
+}
