@@ -168,7 +168,7 @@ async fn every_option_is_in_what_comes_of_it() {
         (&container["image"], json!(digest)),
         (&container["imagePullPolicy"], json!("Never")),
         (&container["args"][3], json!("--help")),
-        (&container["env"][0]["name"], json!("RUST_LOG")),
+        (&container["env"][1]["name"], json!("RUST_LOG")),
         (&container["volumeMounts"][2]["name"], json!("scratch")),
         (&container["resources"]["limits"]["memory"], json!("1Gi")),
         (&container["securityContext"]["runAsUser"], json!(7)),
