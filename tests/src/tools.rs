@@ -28,7 +28,7 @@ fn ask(what: &str) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&answer.stdout).trim())
 }
 
-/// One of `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl`.
+/// One of the programs of `tests/setup`, such as `kube-apiserver`.
 #[must_use]
 pub fn control_plane(program: &str) -> PathBuf {
     CONTROL_PLANE.join(program)
