@@ -38,11 +38,11 @@ pub(super) fn login(
 
 /// The first secret of a key that a proof was made with. A refusal takes as long for a key that is being replaced, for any
 /// other, and for one that does not exist.
-pub(super) fn proved_by<'i, T>(
-    key: Option<Key<'i>>,
+pub(super) fn proved_by<T>(
+    key: Option<Key<'_>>,
     now: UnixSeconds,
     check: impl Fn(&Secret) -> Option<T>,
-) -> Option<(Accepted<'i, Secret>, T)> {
+) -> Option<(Accepted<'_, Secret>, T)> {
     let mut accepted = key.into_iter().flat_map(|key| key.secrets(now));
     (0..MAX_ACCEPTED).find_map(|_| {
         if let Some(accepted) = accepted.next() {
