@@ -35,7 +35,8 @@ fn files_of_the_chart_are_those_of_the_source_tree() {
     }
     let crds = |folder: &Path| {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".yaml")).collect();
+        let mut names: Vec<_> =
+            names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "yaml")).collect();
         names.sort();
         names
     };
