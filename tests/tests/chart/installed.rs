@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mqtt_access_tests::first_light::root;
 use mqtt_access_tests::kubectl::KubectlError;
-use mqtt_access_tests::{ControlPlane, wait};
+use mqtt_access_tests::{ControlPlane, Program, wait};
 use serde_json::{Value, json};
 
 use super::beside::{people_have_what_their_roles_say, two_releases_leave_each_other_alone};
@@ -21,6 +21,7 @@ async fn a_release_from_its_first_install_to_its_end() {
     crds_of_an_older_version_are_taken_over(&stage).await;
     pods_satisfy_the_restricted_standard(&stage).await;
     the_test_tells_whether_it_works(&stage).await;
+    a_check_leaves_alone_what_is_not_its_own(&stage).await;
     tenants_survive_an_upgrade_and_a_rollback(&stage).await;
     two_releases_leave_each_other_alone(&stage).await;
     people_have_what_their_roles_say(&stage).await;
@@ -126,6 +127,19 @@ async fn helm_test_without_operator(stage: &Stage) -> (Result<String, KubectlErr
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     helm_test(&stage.plane, "mqtt-access", "mqtt").await
+}
+
+/// The tenant of that name is somebody's.
+async fn a_check_leaves_alone_what_is_not_its_own(stage: &Stage) {
+    stage.plane.apply(&tenant("mqtt", "taken").to_string()).await.unwrap_or_else(|error| panic!("{error}"));
+    let kubeconfig = stage.plane.admin_kubeconfig().display().to_string();
+    let args = ["check", "--namespace=mqtt", "--name=taken"];
+    let check = Program::start("mqtt-access-operator", &args, &[("KUBECONFIG", &kubeconfig)]);
+    assert_eq!(check.wait_end(SOON).await.code(), Some(1));
+    let told = check.stderr();
+    assert!(told.contains("the MqttTenant `taken` exists and is nobody's throwaway"), "{told}");
+    assert_eq!(check.stdout(), "", "nothing was made or deleted");
+    stage.kubectl(&["delete", "mqtttenant", "taken", "-n", "mqtt"]).await;
 }
 
 async fn nothing_of_the_test_is_left(stage: &Stage) {
