@@ -208,6 +208,8 @@ async fn wait_rewritten(cluster: &Cluster, name: &str, before: &Stored) -> Store
 }
 
 async fn a_key_put_there_by_hand_is_the_new_key(cluster: &Cluster) {
+    let at_once = json!({"spec": {"rotation": {"overlap": "0s"}}});
+    cluster.patch(DEVICES, "hand", "edited", &at_once).await;
     let old = cluster.credentials("hand", "edited").await;
     let edit = json!({"stringData": {"accessKeySecret": "made by hand"}});
     cluster.patch_secret("hand", "edited-mqtt", &edit).await;
