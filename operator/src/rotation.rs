@@ -113,6 +113,7 @@ pub(crate) fn step<S: Clone + PartialEq>(
     let known = record.is_some();
     let mut record = record.unwrap_or_else(|| Record::adopted(wish, now));
     let marked = known && record.mark == mark;
+    let is_another = known && !marked && record::is_comparable(&record.mark, mark);
     mark.clone_into(&mut record.mark);
     record.settle_clock(now);
     let edited = in_force.filter(|in_force| !marked && **in_force != current);
@@ -121,7 +122,7 @@ pub(crate) fn step<S: Clone + PartialEq>(
         (spare(old.clone(), wish, now), Some(Transition::Rotated(Cause::Edit)))
     } else {
         // Where nobody knows what was in force, only the mark tells.
-        let by_hand = known && !marked && in_force.is_none();
+        let by_hand = is_another && in_force.is_none();
         // Somebody went back to it.
         let previous = previous.filter(|previous| previous.secret != current);
         match &previous {

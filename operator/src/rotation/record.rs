@@ -111,11 +111,20 @@ impl Record {
 }
 
 const MARK_DOMAIN: &[u8] = b"mqtt-access/rotation/v1\0";
+const KEY_DOMAIN: &[u8] = b"mqtt-access/rotation/key/v1\0";
 
 /// By which a secret is recognised, and from which nobody can tell or guess it: a MAC under a key that only the operator and
 /// the sidecars of a tenant have.
 pub(crate) fn mark(key: &Secret, secret: &Secret) -> String {
-    mqtt_access_core::ticket::generation(key, &[MARK_DOMAIN, secret.expose()].concat())
+    use mqtt_access_core::ticket::generation;
+    let (by, mark) = (generation(key, KEY_DOMAIN), generation(key, &[MARK_DOMAIN, secret.expose()].concat()));
+    format!("{by}.{mark}")
+}
+
+/// Whether two marks can be compared: a tenant that lost its bundle gets another key, and its secrets are what they were.
+pub(super) fn is_comparable(one: &str, other: &str) -> bool {
+    let by = |mark: &str| mark.split_once('.').map(|(by, _)| by.to_owned());
+    by(one) == by(other)
 }
 
 /// A time as Kubernetes writes it.

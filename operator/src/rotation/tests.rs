@@ -1,5 +1,6 @@
 //! The machine under every sequence of edits, crashes and clock steps.
 
+use mqtt_access_core::secret::Secret;
 use proptest::prelude::*;
 
 use super::*;
@@ -174,6 +175,19 @@ fn a_password_that_somebody_writes_during_an_overlap_is_told_and_leaves_the_prev
     // One that somebody chose cuts over.
     let chosen = step(Held { current: 3, ..held }, None, &mark(3), &day.cutting_over(), HOUR);
     assert_eq!((chosen.transition, chosen.held.previous), (Some(Transition::Rotated(Cause::Edit)), None));
+}
+
+#[test]
+fn a_tenant_that_lost_its_bundle_and_with_it_its_key_tells_of_no_edit() {
+    let (day, secret) = (wish(None, None, 24 * HOUR), Secret::from("a password"));
+    let [before, after, edited] = [("k1", &secret), ("k2", &secret), ("k1", &Secret::from("another"))]
+        .map(|(key, secret)| super::mark(&Secret::from(key), secret));
+    let held = step(fresh(1), None, &before, &day, 0).held;
+    let lost = step(held.clone(), None, &after, &day, HOUR);
+    let record = lost.held.record.unwrap();
+    assert_eq!((lost.transition, record.rotated_at, &record.mark), (None, 0, &after));
+    let edited = step(Held { current: 2, ..held }, None, &edited, &day, HOUR);
+    assert_eq!(edited.transition, Some(Transition::Rotated(Cause::Edit)));
 }
 
 #[test]

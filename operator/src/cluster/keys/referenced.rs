@@ -44,10 +44,10 @@ impl Finder<'_> {
             Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(invalid(why)),
             Some(Seen::Password(fingerprint)) => {
                 if let Some(login) = self.known(of, &fingerprint) {
-                    return Ok(now(login.into_key(name)));
+                    return Ok(Raw::Found(told(Found::Now(login.into_key(name)))));
                 }
                 if self.is_late() {
-                    return self.later(of, name).await.map(Raw::Found);
+                    return Ok(Raw::Found(told(self.later(of, name).await?)));
                 }
             }
             _ => {}
@@ -96,6 +96,17 @@ impl Finder<'_> {
 /// Whoever brings a password along brings one at a time.
 fn cut_over(password: Password, name: &str) -> Raw {
     Raw::Password(password, name.to_owned(), Rotated { status: cutting_over(), ..Rotated::default() })
+}
+
+/// The same, of one that was not read again.
+fn told(found: Found) -> Found {
+    found.map(|key| match key {
+        Key::Login { scram, password, rotated, secret_name } => {
+            let rotated = Rotated { status: cutting_over(), ..rotated };
+            Key::Login { scram, password, rotated, secret_name }
+        }
+        other => other,
+    })
 }
 
 fn cutting_over() -> RotationStatus {

@@ -90,6 +90,7 @@ fn patch(before: &Value, conditions: &[Condition], mut fields: Map<String, Value
         }
     }
     fields.retain(|name, value| !same(before.get(name), value));
+    fields.iter_mut().for_each(|(name, value)| remove_absent(before.get(name), value));
     if all != known {
         fields.insert("conditions".to_owned(), json!(all));
     }
@@ -103,6 +104,14 @@ fn settle(condition: &Condition, known: Option<&Condition>) -> Condition {
         _ => Time(Timestamp::now()),
     };
     Condition { last_transition_time: since, ..condition.clone() }
+}
+
+/// A merge patch keeps what it does not name: what an object does not have any more has to be named.
+fn remove_absent(before: Option<&Value>, after: &mut Value) {
+    let (Some(Value::Object(before)), Value::Object(after)) = (before, after) else { return };
+    for (name, known) in before {
+        remove_absent(Some(known), after.entry(name).or_insert(Value::Null));
+    }
 }
 
 /// An absent field, `null` and an empty list say the same.
@@ -147,6 +156,16 @@ mod tests {
         let written = patch(&theirs, &[ready(DeviceReady::Ready)], Map::new()).unwrap();
         assert_eq!(written["conditions"][0]["type"], "Theirs");
         assert_eq!(written["conditions"][1]["type"], "Ready");
+    }
+
+    #[test]
+    fn what_an_object_does_not_have_any_more_is_removed() {
+        let fields = |value: Value| Map::from_iter([("rotation".to_owned(), value)]);
+        let before = json!({"rotation": {"trigger": "a", "previousValidUntil": "soon", "more": {"x": 1, "y": 2}}});
+        let after = json!({"trigger": "b", "more": {"x": 1}});
+        let expected = json!({"rotation": {"trigger": "b", "previousValidUntil": null, "more": {"x": 1, "y": null}}});
+        assert_eq!(patch(&before, &[], fields(after)), Some(expected));
+        assert_eq!(patch(&before, &[], fields(Value::Null)), Some(json!({"rotation": null})));
     }
 
     #[test]
