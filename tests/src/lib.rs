@@ -30,6 +30,7 @@ pub mod kubectl;
 pub mod models;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod node;
 pub mod operator_fixture;
 pub mod ports;
 pub mod program;
