@@ -102,7 +102,7 @@ fn cut_over(password: Password, name: &str) -> Raw {
 fn told(found: Found) -> Found {
     found.map(|key| match key {
         Key::Login { scram, password, rotated, secret_name } => {
-            let rotated = Rotated { status: cutting_over(), ..rotated };
+            let rotated = Box::new(Rotated { status: cutting_over(), ..*rotated });
             Key::Login { scram, password, rotated, secret_name }
         }
         other => other,
