@@ -17,12 +17,14 @@ mod files;
 
 pub use apart::apart;
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::program::Program;
@@ -76,6 +78,22 @@ impl Node {
         self.folder.path().join("rabbitmq.tar")
     }
 
+    /// A new folder on the node, for a volume.
+    #[must_use]
+    pub fn new_folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join("volumes").join(name);
+        fs::create_dir_all(&folder).expect("create a folder");
+        folder
+    }
+
+    /// SIGKILL to the only process of a program that runs in a pod.
+    pub fn kill_process(&self, program: &str) {
+        assert!(self.containerd.ended().is_none(), "containerd ended");
+        let found = processes(program);
+        let [id] = found.as_slice() else { panic!("not one process of {program}: {found:?}") };
+        kill_process(*id, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill {program}: {error}"));
+    }
+
     async fn wait_until_ready(&self) {
         let ready = ["wait", "--for=condition=Ready", "node/node", "--timeout=1s"];
         wait::until("the node to be ready", BOOT, async || self.plane.kubectl(&ready).await.ok()).await;
@@ -125,6 +143,18 @@ async fn write_images(folder: &Path) -> PathBuf {
     command.arg(folder);
     run("tests/node/images", command).await;
     folder.to_owned()
+}
+
+/// This PID namespace has the processes of this test and its pods only.
+fn processes(program: &str) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("list processes").filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let runs = |id: &i32| {
+        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let path = command.split(|&byte| byte == 0).next().unwrap_or_default();
+        path.ends_with(format!("/{program}").as_bytes())
+    };
+    ids.filter(runs).filter_map(Pid::from_raw).collect()
 }
 
 async fn wait_for_containerd(containerd: &Program) {
