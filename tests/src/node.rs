@@ -34,7 +34,7 @@ use files::Files;
 /// The node's address on the bridge of its pods, as `tests/node/apart` made it.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
-const BOOT: Duration = Duration::from_mins(1);
+const BOOT: Duration = Duration::from_mins(2);
 
 /// A cluster of one node; dropping it ends it, and in a panicking test prints first what its pods were about.
 #[derive(Debug)]

@@ -35,6 +35,8 @@ fn a_chart_on_a_node_lets_devices_in_and_follows_a_rotation() {
         devices::a_rotation_is_followed(&node, mqtt).await;
         broker::a_sidecar_that_is_killed_comes_back(&node, mqtt).await;
         release::helm_test_goes_through(&node).await;
+        release::an_upgrade_switches_injection_on(&node).await;
+        broker::an_injected_sidecar_runs(&node).await;
         release::an_operator_that_is_deleted_is_replaced(&node).await;
     });
 }

@@ -12,6 +12,7 @@ use crate::kubectl;
 
 const NAMESPACE: &str = "mqtt-broker";
 const POD: &str = "rabbitmq-0";
+const INJECTED: &str = "injected";
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// Without a registry, a broker of Debian's; without a storage class, a volume of the node's. The chart's release is told about
@@ -23,19 +24,23 @@ fn manifests(node: &Node) -> Vec<Value> {
     objects.retain(|object| object["kind"] != "RoleBinding");
     let set = objects.iter_mut().find(|object| object["kind"] == "StatefulSet").unwrap();
     *set.pointer_mut("/spec/template/spec/containers/0/image").unwrap() = json!("mqtt-access.test/rabbitmq:test");
-    objects.push(json!({
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "rabbitmq"},
-        "spec": {
-            "capacity": {"storage": "1Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "local": {"path": node.new_folder("rabbitmq")},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-                {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]},
-            ]}]}},
-        },
-    }));
+    // First: a claim that finds no volume looks again after a while only.
+    objects.insert(
+        0,
+        json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "rabbitmq"},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "local": {"path": node.new_folder("rabbitmq")},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]},
+                ]}]}},
+            },
+        }),
+    );
     objects
 }
 
@@ -74,6 +79,43 @@ pub(crate) async fn a_sidecar_that_is_killed_comes_back(node: &Node, mqtt: Socke
     eprintln!("node: a killed sidecar is ready again after {:.1?}", start.elapsed());
     assert_eq!(started_at(&before, "/status/containerStatuses/0"), started_at(&after, "/status/containerStatuses/0"));
     crate::devices::a_device_is_let_in(node, mqtt).await;
+}
+
+/// Any program stands for a broker here: what counts is that the sidecar that nobody wrote down runs, and first.
+pub(crate) async fn an_injected_sidecar_runs(node: &Node) {
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": NAMESPACE, "name": INJECTED, "labels": {"mqttaccess.io/inject": "default"}},
+        "spec": {
+            "serviceAccountName": "rabbitmq",
+            "enableServiceLinks": false,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 999, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "broker",
+                "image": "mqtt-access.test/pause:test",
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    })
+    .to_string();
+    // Policies of admission take a moment until they count.
+    wait::until("injection to count", LIMIT, async || {
+        let args = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let made = node.plane.kubectl_as(node.plane.admin_kubeconfig()).run_with_stdin(&args, &pod).await.ok()?;
+        made.contains("mqtt-access-sidecar").then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    node.plane.apply(&pod).await.unwrap();
+    kubectl(node, &["wait", "--for=condition=Ready", "-n", NAMESPACE, "pod", INJECTED, "--timeout=60s"]).await;
+    eprintln!("node: an injected pod is ready after {:.1?}", start.elapsed());
+    let pod = kubectl(node, &["get", "pod", "-n", NAMESPACE, INJECTED, "-o", "json"]).await;
+    let pod: Value = serde_json::from_str(&pod).unwrap();
+    let sidecar = pod.pointer("/status/initContainerStatuses/0").unwrap();
+    assert_eq!(sidecar["name"], "mqtt-access-sidecar", "{sidecar:#}");
+    assert_eq!((&sidecar["started"], &sidecar["ready"]), (&json!(true), &json!(true)), "{sidecar:#}");
+    assert!(started_at(&pod, "/status/initContainerStatuses/0") <= started_at(&pod, "/status/containerStatuses/0"));
 }
 
 fn started_at(pod: &Value, status: &str) -> String {

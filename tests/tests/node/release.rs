@@ -73,6 +73,11 @@ pub(crate) async fn helm_test_goes_through(node: &Node) {
     }
 }
 
+pub(crate) async fn an_upgrade_switches_injection_on(node: &Node) {
+    let chart = first_light::root().join("charts/mqtt-access").display().to_string();
+    helm(node, &["upgrade", "mqtt-access", &chart, "--reuse-values", "--set", "injection.enabled=true"]).await;
+}
+
 /// As when a node is drained.
 pub(crate) async fn an_operator_that_is_deleted_is_replaced(node: &Node) {
     let before = names(&pods(node).await);
