@@ -8,11 +8,14 @@
 )]
 
 mod chart {
+    pub(crate) mod beside;
     pub(crate) mod copies;
     mod installed;
     pub(crate) mod node;
     pub(crate) mod reference;
     pub(crate) mod rendered;
     pub(crate) mod rights;
+    pub(crate) mod stage;
+    mod told;
     pub(crate) mod values;
 }

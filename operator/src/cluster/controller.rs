@@ -64,7 +64,7 @@ pub(super) struct Memory {
     /// Secrets that are announced and not handed out yet, by the names of their Secrets.
     pub(super) staged: HashMap<String, Staged>,
     /// Whom to tell of rotations.
-    pub(super) turned: Vec<Turned>,
+    pub(super) turned: BTreeSet<Turned>,
     pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
     pub(super) courtesy: report::Courtesy,

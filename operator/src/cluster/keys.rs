@@ -29,7 +29,7 @@ use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
 use generated::{KeyOf, Wanted};
 pub(super) use held::Held;
-use login::LoginOf;
+use login::{LoginOf, with_spares};
 pub(super) use referenced::Seen;
 use rotating::Own;
 pub(super) use rotating::{Staged, Turned};
@@ -196,7 +196,7 @@ impl Finder<'_> {
             (Raw::Found(found), _) => Ok(found),
             (Raw::Password(password, secret, rotated), Some(of)) => {
                 let found = self.login(of, password, &secret).await?;
-                Ok(found.map(|key| of.rotated(key, rotated, self.ticket_key)))
+                Ok(found.map(|key| with_spares(key, rotated, self.ticket_key)))
             }
             (Raw::Password(_, secret, _), None) => {
                 let message = format!("the Secret `{secret}` holds a password; an access key needs a key");
@@ -262,6 +262,7 @@ impl Wanted {
             in_the_way: conditions.any(|condition| condition.reason == conflict),
             owner_name: name,
             rotation: device.spec.rotation.clone(),
+            told: device.status.as_ref().and_then(|status| status.rotation.clone()),
             key,
         }
     }
@@ -269,9 +270,9 @@ impl Wanted {
     fn access_key(tenant: &MqttTenant, spec: &AccessKey) -> Self {
         let key = spec.name.as_str();
         let secret_name = crate::names::access_key_secret(&tenant.name_any(), key);
-        let known = tenant.status.iter().flat_map(|status| &status.access_keys);
-        let had_one =
-            known.filter(|known| known.name == key).any(|known| known.secret_name.as_ref() == Some(&secret_name));
+        let mut known = tenant.status.iter().flat_map(|status| &status.access_keys);
+        let known = known.find(|known| known.name == key);
+        let had_one = known.is_some_and(|known| known.secret_name.as_ref() == Some(&secret_name));
         Self {
             kind: "MqttTenant",
             uid: tenant.uid().unwrap_or_default(),
@@ -281,6 +282,7 @@ impl Wanted {
             // The status of a tenant does not tell, and there are few.
             in_the_way: true,
             rotation: spec.rotation.clone(),
+            told: known.and_then(|known| known.rotation.clone()),
             key: KeyOf::AccessKey { name: key.to_owned() },
         }
     }

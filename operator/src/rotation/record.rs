@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use mqtt_access_core::bundle::{Spare, UnixSeconds};
 use mqtt_access_core::secret::Secret;
+use mqtt_access_crds::RotationStatus;
 use serde::{Deserialize, Serialize};
 
 use super::{Cause, SKEW, Wish};
@@ -34,13 +35,22 @@ impl Record {
         Self { trigger, rotated_at: now, previous_valid_until: None, overlap: wish.overlap, mark: String::new() }
     }
 
-    /// Of a secret that is restored together with the one before it.
-    pub(crate) fn restored<S>(wish: &Wish, previous: &Spare<S>, mark: String) -> Self {
+    /// Of a secret that is restored, together with the one before it where there is one. `told` is what stands in its
+    /// owner's status: whoever asked for another secret and deleted this one wants another all the same.
+    pub(crate) fn restored<S>(
+        wish: &Wish,
+        told: Option<&RotationStatus>,
+        previous: Option<&Spare<S>>,
+        mark: String,
+        now: UnixSeconds,
+    ) -> Self {
+        let adopted = Self::adopted(wish, now);
+        let told_at = told.and_then(|told| Some(told.rotated_at.as_ref()?.0.as_second()));
         Self {
-            trigger: wish.trigger.clone(),
-            rotated_at: previous.since,
-            previous_valid_until: Some(previous.until),
-            overlap: previous.until.saturating_sub(previous.since),
+            trigger: told.map_or(adopted.trigger, |told| told.trigger.clone()),
+            rotated_at: previous.map(|previous| previous.since).or(told_at).unwrap_or(now),
+            previous_valid_until: previous.map(|previous| previous.until),
+            overlap: previous.map_or(wish.overlap, |previous| previous.until.saturating_sub(previous.since)),
             mark,
         }
     }

@@ -160,8 +160,52 @@ fn a_secret_brought_along_is_accepted_beside_the_one_before_it() {
     assert_eq!(own(&2, None, &day, 10), (None, None), "nothing was in force");
 }
 
+#[test]
+fn a_password_that_somebody_writes_during_an_overlap_is_told_and_leaves_the_previous_one_its_time() {
+    let day = wish(Some("a"), None, 24 * HOUR);
+    let first = step(fresh(1), None, &mark(1), &wish(None, None, HOUR), 0).held;
+    let held = replace(first, 2, mark(2), &day, 0);
+    let edited = step(Held { current: 3, ..held.clone() }, None, &mark(3), &day, HOUR);
+    assert_eq!(edited.transition, Some(Transition::Rotated(Cause::Edit)));
+    assert_eq!(edited.held.record.as_ref().map(|record| record.rotated_at), Some(HOUR));
+    assert_eq!(edited.held.previous.map(|spare| (spare.secret, spare.until)), Some((1, 24 * HOUR)));
+    let back = step(Held { current: 1, ..held.clone() }, None, &mark(1), &day, HOUR);
+    assert_eq!((back.transition, back.held.previous), (Some(Transition::Rotated(Cause::Edit)), None));
+    // One that somebody chose cuts over.
+    let chosen = step(Held { current: 3, ..held }, None, &mark(3), &day.cutting_over(), HOUR);
+    assert_eq!((chosen.transition, chosen.held.previous), (Some(Transition::Rotated(Cause::Edit)), None));
+}
+
+#[test]
+fn the_end_of_a_secret_brought_along_does_not_move_with_a_clock_that_was_set_back() {
+    let day = wish(None, None, 24 * HOUR);
+    let late = Spare { secret: 1, since: 1000 * HOUR, until: 1024 * HOUR };
+    let back = own(&2, Some((&2, Some(&late))), &day, 0).0.unwrap();
+    assert_eq!((back.since, back.until), (0, 24 * HOUR));
+    assert_eq!(own(&2, Some((&2, Some(&back))), &day, HOUR).0.as_ref(), Some(&back));
+    assert_eq!(own(&2, Some((&2, Some(&back))), &day, 24 * HOUR), (None, Some(Transition::OverlapEnded)));
+}
+
+#[test]
+fn whoever_deletes_a_secret_and_asks_for_another_gets_another() {
+    let (asked, told) = (wish(Some("b"), None, HOUR), |trigger: Option<&str>| RotationStatus {
+        trigger: trigger.map(str::to_owned),
+        rotated_at: record::time(7),
+        ..RotationStatus::default()
+    });
+    let restored = |told: Option<&RotationStatus>| {
+        let record = Some(Record::restored::<u32>(&asked, told, None, mark(1), 100));
+        settled(Held { current: 1, previous: None, record }, &asked, 100)
+    };
+    assert_eq!(restored(Some(&told(Some("a")))).due, Some((Cause::Trigger, 100)));
+    assert_eq!(restored(Some(&told(None))).due, Some((Cause::Trigger, 100)));
+    let done = restored(Some(&told(Some("b"))));
+    assert_eq!((done.due, done.held.record.unwrap().rotated_at), (None, 7), "its age is what it was");
+    assert_eq!(restored(None).due, None, "a lost status asks for nothing");
+}
+
 /// What can happen to a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Happening {
     /// Time goes by, or the clock is set back.
     Clock(i64),
@@ -321,7 +365,7 @@ proptest! {
         let mut cluster = Cluster::new();
         for happening in happenings {
             let (before, removed) = (cluster.published.clone(), cluster.removed);
-            cluster.happens(happening.clone());
+            cluster.happens(happening);
             // Whoever has what the Secret says is let in, unless somebody wrote it there with his own hands a moment ago.
             prop_assert!(cluster.edited || cluster.accepts(cluster.secret.current), "{happening:?}");
             // What was in force is accepted on, unless its time was over before it was replaced, or somebody took it out.

@@ -24,6 +24,7 @@ mod rabbitmq;
 mod refusals;
 mod restart;
 mod rmqtt;
+mod rotation;
 mod scram;
 mod scram_exchange;
 mod server;

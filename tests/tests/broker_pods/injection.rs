@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_mins(1);
 async fn rendered(plane: &ControlPlane, release: &str, brokers: &[&str], more: &[&str]) -> Result<String, String> {
     let chart = root().join("charts/mqtt-access").display().to_string();
     let broker = |name: &&str| json!({"name": name, "bundleNamespace": format!("bundles-{name}"), "tenantNamespaceSelector": {}});
-    let brokers = format!("brokers={}", Value::from_iter(brokers.iter().map(broker)));
+    let brokers = format!("brokers={}", brokers.iter().map(broker).collect::<Value>());
     let fixed = [
         "template",
         release,

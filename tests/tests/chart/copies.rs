@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use super::rendered::{chart, render};
 
 /// File in the chart, file that it is a copy of.
-const COPIES: [(&str, &str); 5] = [
+const COPIES: [(&str, &str); 7] = [
     ("LICENSE", "LICENSE"),
     ("files/admission.yaml", "examples/cluster/admission.yaml"),
+    ("files/brokers/mosquitto.conf", "operator/src/broker_config/mosquitto.conf"),
+    ("files/brokers/rabbitmq.conf", "operator/src/broker_config/rabbitmq.conf"),
     ("files/crds/mqttaccess.io_aclpolicies.yaml", "crds/mqttaccess.io_aclpolicies.yaml"),
     ("files/crds/mqttaccess.io_devicecredentials.yaml", "crds/mqttaccess.io_devicecredentials.yaml"),
     ("files/crds/mqttaccess.io_mqtttenants.yaml", "crds/mqttaccess.io_mqtttenants.yaml"),
@@ -33,7 +35,8 @@ fn files_of_the_chart_are_those_of_the_source_tree() {
     }
     let crds = |folder: &Path| {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".yaml")).collect();
+        let mut names: Vec<_> =
+            names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "yaml")).collect();
         names.sort();
         names
     };

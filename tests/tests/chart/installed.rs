@@ -5,50 +5,15 @@ use std::time::Duration;
 
 use mqtt_access_tests::first_light::root;
 use mqtt_access_tests::kubectl::KubectlError;
-use mqtt_access_tests::{ControlPlane, wait};
+use mqtt_access_tests::{ControlPlane, Program, wait};
 use serde_json::{Value, json};
 
-use super::node::{done, helm_test, operator};
-use super::rendered::{chart, documents, everything};
+use super::beside::{people_have_what_their_roles_say, two_releases_leave_each_other_alone};
+use super::node::{helm_test, operator};
+use super::rendered::{documents, everything};
+use super::stage::{CRDS, Stage, nothing_was_forbidden};
 
 const SOON: Duration = Duration::from_mins(1);
-const CRDS: [&str; 3] = ["mqtttenants", "devicecredentials", "aclpolicies"];
-
-/// An API server, and helm.
-struct Stage {
-    plane: ControlPlane,
-    folder: tempfile::TempDir,
-}
-
-impl Stage {
-    async fn kubectl(&self, args: &[&str]) -> String {
-        done(&self.plane.kubectl_as(self.plane.admin_kubeconfig()), args).await
-    }
-
-    async fn exists(&self, args: &[&str]) -> bool {
-        self.plane.kubectl(&[&["get"], args].concat()).await.is_ok()
-    }
-
-    /// helm with a release and the chart, in a namespace.
-    async fn helm(&self, verb: &[&str], release: &str, namespace: &str, more: &[&str]) -> Result<String, KubectlError> {
-        let (chart, namespace) = (chart(), format!("--namespace={namespace}"));
-        let chart = if ["install", "upgrade"].contains(&verb[0]) { vec![chart.to_str().unwrap()] } else { Vec::new() };
-        self.plane.helm().run(&[verb, &[release], &chart, &[&namespace], more].concat()).await
-    }
-
-    async fn install(&self, release: &str, namespace: &str, more: &[&str]) -> Result<String, KubectlError> {
-        self.helm(&["install", "--create-namespace"], release, namespace, more).await
-    }
-
-    async fn established(&self) {
-        let crds = CRDS.map(|plural| format!("crd/{plural}.mqttaccess.io"));
-        let args: Vec<&str> = ["wait", "--for=condition=Established", "--timeout=60s"]
-            .into_iter()
-            .chain(crds.iter().map(String::as_str))
-            .collect();
-        self.kubectl(&args).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_from_its_first_install_to_its_end() {
@@ -56,6 +21,7 @@ async fn a_release_from_its_first_install_to_its_end() {
     crds_of_an_older_version_are_taken_over(&stage).await;
     pods_satisfy_the_restricted_standard(&stage).await;
     the_test_tells_whether_it_works(&stage).await;
+    a_check_leaves_alone_what_is_not_its_own(&stage).await;
     tenants_survive_an_upgrade_and_a_rollback(&stage).await;
     two_releases_leave_each_other_alone(&stage).await;
     people_have_what_their_roles_say(&stage).await;
@@ -76,7 +42,6 @@ async fn crds_of_an_older_version_are_taken_over(stage: &Stage) {
     let field = "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.tests.type}";
     let tests = async || stage.kubectl(&["get", "crd", "aclpolicies.mqttaccess.io", "-o", field]).await;
     assert_eq!(tests().await, "");
-    stage.plane.apply(&tenant("mqtt", "earlier").to_string()).await.expect_err("there is no namespace yet");
     stage.kubectl(&["create", "namespace", "mqtt"]).await;
     stage.kubectl(&["label", "namespace", "mqtt", "pod-security.kubernetes.io/enforce=restricted"]).await;
     stage.plane.apply(&tenant("mqtt", "earlier").to_string()).await.unwrap_or_else(|error| panic!("{error}"));
@@ -130,10 +95,11 @@ async fn pods_satisfy_the_restricted_standard(stage: &Stage) {
 async fn the_test_tells_whether_it_works(stage: &Stage) {
     // It owns objects of kinds that its garbage collector did not know when it started.
     stage.plane.restart_controller_manager();
+    let mark = stage.plane.audit_mark().await;
     let running = operator(&stage.plane, "mqtt", "mqtt-access-operator", stage.folder.path()).await;
     let (verdict, said) = helm_test(&stage.plane, "mqtt-access", "mqtt").await;
     let told = verdict.unwrap_or_else(|error| panic!("{error}: {said}"));
-    assert!(told.contains("Phase:          Succeeded") || told.contains("Succeeded"), "{told}");
+    assert!(told.contains("Succeeded"), "{told}");
     let steps = [
         "a tenant `mqtt-access-test` in the namespace `mqtt`, of the broker `default`, with a device and a policy is made",
         "the operator says that it is in force",
@@ -145,6 +111,7 @@ async fn the_test_tells_whether_it_works(stage: &Stage) {
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), steps);
     nothing_of_the_test_is_left(stage).await;
+    nothing_was_forbidden(stage, mark).await;
 
     drop(running);
     let (verdict, said) = helm_test_without_operator(stage).await;
@@ -160,6 +127,19 @@ async fn helm_test_without_operator(stage: &Stage) -> (Result<String, KubectlErr
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     helm_test(&stage.plane, "mqtt-access", "mqtt").await
+}
+
+/// The tenant of that name is somebody's.
+async fn a_check_leaves_alone_what_is_not_its_own(stage: &Stage) {
+    stage.plane.apply(&tenant("mqtt", "taken").to_string()).await.unwrap_or_else(|error| panic!("{error}"));
+    let kubeconfig = stage.plane.admin_kubeconfig().display().to_string();
+    let args = ["check", "--namespace=mqtt", "--name=taken"];
+    let check = Program::start("mqtt-access-operator", &args, &[("KUBECONFIG", &kubeconfig)]);
+    assert_eq!(check.wait_end(SOON).await.code(), Some(1));
+    let told = check.stderr();
+    assert!(told.contains("the MqttTenant `taken` exists and is nobody's throwaway"), "{told}");
+    assert_eq!(check.stdout(), "", "nothing was made or deleted");
+    stage.kubectl(&["delete", "mqtttenant", "taken", "-n", "mqtt"]).await;
 }
 
 async fn nothing_of_the_test_is_left(stage: &Stage) {
@@ -236,73 +216,6 @@ async fn tenants_survive_an_upgrade_and_a_rollback(stage: &Stage) {
 
     let refusal = stage.helm(&["upgrade"], "mqtt-access", "mqtt", &["--set", "operator.replica=1"]).await.unwrap_err();
     assert!(refusal.stderr.contains("additional properties 'replica' not allowed"), "{refusal}");
-}
-
-async fn two_releases_leave_each_other_alone(stage: &Stage) {
-    let broker = ["--set", "brokers[0].name=second,brokers[0].tenantNamespaceSelector.matchLabels.mqtt=second"];
-    let refusal = stage.install("mqtt-access", "other", &broker).await.unwrap_err().stderr;
-    assert!(refusal.contains("exists and cannot be imported into the current release"), "{refusal}");
-    assert!(refusal.contains("crd") || refusal.contains("CustomResourceDefinition"), "{refusal}");
-    let without = [&broker[..], &["--set", "crds.enabled=false", "--set", "admissionPolicies.enabled=true"]].concat();
-    stage.install("mqtt-access", "other", &without).await.unwrap_or_else(|error| panic!("{error}"));
-    let [first, second] = [("mqtt", "mqtt-access-operator"), ("other", "mqtt-access-operator")];
-    let running = (
-        operator(&stage.plane, first.0, first.1, stage.folder.path()).await,
-        operator(&stage.plane, second.0, second.1, stage.folder.path()).await,
-    );
-    let told = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-    wait::until("the first release to serve its tenant", SOON, async || {
-        (stage.kubectl(&["get", "mqtttenant", "acme", "-n", "mqtt", "-o", told]).await == "True").then_some(())
-    })
-    .await;
-    let bundles = async |namespace: &str| stage.kubectl(&["get", "secrets", "-n", namespace, "-o", "name"]).await;
-    assert!(bundles("mqtt-mqtt-access-bundles").await.contains("secret/mqtt.acme"));
-    assert_eq!(bundles("other-mqtt-access-second-bundles").await, "", "the tenant is another broker's");
-    drop(running);
-    stage.helm(&["uninstall"], "mqtt-access", "other", &[]).await.unwrap_or_else(|error| panic!("{error}"));
-    let left = stage.kubectl(&["get", "clusterroles,validatingadmissionpolicies", "-o", "name"]).await;
-    assert!(left.contains("clusterrole.rbac.authorization.k8s.io/mqtt.mqtt-access-operator"), "{left}");
-    assert!(!left.contains("other.mqtt-access"), "{left}");
-    assert!(stage.exists(&["mqtttenant", "acme", "-n", "mqtt"]).await);
-}
-
-async fn people_have_what_their_roles_say(stage: &Stage) {
-    for (role, user) in
-        [("view", "viewer"), ("edit", "editor"), ("admin", "owner"), ("mqtt.mqtt-access-tenants", "platform")]
-    {
-        let (role, user) = (format!("--clusterrole={role}"), user.to_owned());
-        stage.kubectl(&["create", "rolebinding", &user, "-n", "mqtt", &role, &format!("--user={user}")]).await;
-    }
-    let may = async |user: &str, verb: &str, resource: &str| {
-        let asked = stage.plane.kubectl(&["auth", "can-i", verb, resource, "-n", "mqtt", "--as", user]).await;
-        asked.is_ok_and(|answer| answer.trim() == "yes")
-    };
-    // A controller sums the roles up.
-    wait::until("the role `admin` to have what it is given", SOON, async || {
-        may("owner", "create", "aclpolicies.mqttaccess.io").await.then_some(())
-    })
-    .await;
-    for (user, verb, kind, expected) in [
-        ("viewer", "get", "mqtttenants", true),
-        ("viewer", "watch", "aclpolicies", true),
-        ("viewer", "create", "devicecredentials", false),
-        ("editor", "create", "devicecredentials", true),
-        ("editor", "delete", "aclpolicies", true),
-        ("editor", "get", "mqtttenants", true),
-        ("editor", "create", "mqtttenants", false),
-        ("editor", "update", "mqtttenants", false),
-        ("owner", "delete", "devicecredentials", true),
-        ("owner", "patch", "mqtttenants", false),
-        ("owner", "get", "mqtttenants/tokens", false),
-        ("platform", "create", "mqtttenants", true),
-        ("platform", "create", "devicecredentials", false),
-    ] {
-        let resource = kind
-            .split_once('/')
-            .map_or(format!("{kind}.mqttaccess.io"), |(kind, sub)| format!("{kind}.mqttaccess.io/{sub}"));
-        assert_eq!(may(user, verb, &resource).await, expected, "{user} {verb} {resource}");
-    }
-    assert!(!may("viewer", "get", "secrets").await, "no look at keys");
 }
 
 async fn what_is_kept_survives_an_uninstall_and_is_found_again(stage: &Stage) {

@@ -73,6 +73,8 @@ async fn operator_and_sidecar_have_the_rights_of_the_examples() {
     let rendered = render(&[]).await;
     let mut operator = rights_of(&rendered.0, OPERATOR);
     assert_eq!(operator.remove("mqtt"), Some(leases()), "beside the examples, a Lease");
+    let lease = &rendered.one("Role", "release-mqtt-access-operator-lease")["rules"][1]["resourceNames"];
+    assert_eq!(*lease, serde_json::json!(["release-mqtt-access-operator"]));
     assert_eq!(operator, renamed(rights_of(&examples("rbac.yaml"), "operator")));
     let sidecar = rights_of(&rendered.0, "release-mqtt-access-default-sidecar");
     assert_eq!(sidecar, renamed(rights_of(&examples("rbac.yaml"), "sidecar")));

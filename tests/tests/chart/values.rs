@@ -28,7 +28,7 @@ pub(crate) fn leaves(root: &Value, schema: &Value, path: &str, found: &mut impl 
 #[test]
 fn no_object_with_known_keys_takes_others() {
     fn check(schema: &Value, place: &str) {
-        if schema.get("properties").is_some_and(|properties| properties.is_object()) && schema.get("type").is_some() {
+        if schema.get("properties").is_some_and(Value::is_object) && schema.get("type").is_some() {
             assert_eq!(schema["additionalProperties"], false, "{place}");
         }
         let children: Vec<(String, &Value)> = match schema {
@@ -168,7 +168,7 @@ async fn every_option_is_in_what_comes_of_it() {
         (&container["image"], json!(digest)),
         (&container["imagePullPolicy"], json!("Never")),
         (&container["args"][3], json!("--help")),
-        (&container["env"][0]["name"], json!("RUST_LOG")),
+        (&container["env"][1]["name"], json!("RUST_LOG")),
         (&container["volumeMounts"][2]["name"], json!("scratch")),
         (&container["resources"]["limits"]["memory"], json!("1Gi")),
         (&container["securityContext"]["runAsUser"], json!(7)),
@@ -188,6 +188,11 @@ async fn every_option_is_in_what_comes_of_it() {
     ] {
         assert_eq!(*found, expected);
     }
+}
+
+#[tokio::test]
+async fn every_option_is_in_what_stands_beside_the_operator() {
+    let rendered = render(&[&everything()]).await;
     assert_eq!(rendered.one("PodDisruptionBudget", "everything-operator")["spec"]["maxUnavailable"], "50%");
     let policy = &rendered.one("NetworkPolicy", "everything-operator")["spec"];
     assert_eq!(

@@ -6,4 +6,5 @@ mod after;
 mod attempt;
 mod names;
 mod outcomes;
+mod spares;
 mod tokens;

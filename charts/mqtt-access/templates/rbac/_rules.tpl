@@ -31,11 +31,15 @@ their owners take rights on all Secrets there.
   verbs: [list, watch, create, update, delete]
 {{- end -}}
 
-{{/* In the release's own namespace: which replica works. */}}
+{{/* In the release's own namespace: which replica works. What is not there yet has no name to be granted by. */}}
 {{- define "mqtt-access.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  verbs: [get, list, watch, create, update]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "mqtt-access.fullname" . }}-operator]
+  verbs: [get, list, watch, update]
 {{- end -}}
 
 {{/* The token service, wherever tenants may be. `get`: to see which device is in the way of another. */}}

@@ -32,24 +32,24 @@ pub(super) fn login(
     let algorithms = &tenant.tenant().signature_algorithms;
     let (accepted, _) = proof.filter(|(_, algorithm)| algorithms.contains(algorithm)).ok_or(Reason::WrongProof)?;
     let ModeUsername { mode, key_id, instance_id: _ } = named;
-    let (client_id, by) = (credentials.client_id, By::secret(accepted));
+    let (client_id, by) = (credentials.client_id, By::secret(&accepted));
     Proven { tenant, key, mode, key_id, client_id, tokens: Vec::new(), by }.admit(now)
 }
 
 /// The first secret of a key that a proof was made with. A refusal takes as long for a key that is being replaced, for any
 /// other, and for one that does not exist.
-pub(super) fn proved_by<'i, T>(
-    key: Option<Key<'i>>,
+pub(super) fn proved_by<T>(
+    key: Option<Key<'_>>,
     now: UnixSeconds,
     check: impl Fn(&Secret) -> Option<T>,
-) -> Option<(Accepted<'i, Secret>, T)> {
+) -> Option<(Accepted<'_, Secret>, T)> {
     let mut accepted = key.into_iter().flat_map(|key| key.secrets(now));
-    (0..MAX_ACCEPTED).find_map(|_| match accepted.next() {
-        Some(accepted) => check(accepted.secret).map(|proof| (accepted, proof)),
-        None => {
-            black_box(check(&NOBODY));
-            None
+    (0..MAX_ACCEPTED).find_map(|_| {
+        if let Some(accepted) = accepted.next() {
+            return check(accepted.secret).map(|proof| (accepted, proof));
         }
+        black_box(check(&NOBODY));
+        None
     })
 }
 
@@ -57,4 +57,45 @@ fn verify(secret: &Secret, credentials: &Credentials<'_>) -> Option<MacAlgorithm
     let Credentials { username: _, password, client_id } = credentials;
     let client_id = if client_id.len() > credential::MAX_CLIENT_ID_BYTES { "" } else { client_id };
     credential::verify(secret, client_id, password)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::bundle::{AccessKey, Spare, Spares};
+
+    #[test]
+    fn a_refusal_costs_as_much_for_whatever_number_of_secrets_and_for_no_key_at_all() {
+        let spare = |text: &str| Some(Spare { secret: Secret::from(text), since: 0, until: 10 });
+        let key = |secret: Option<&str>, spares| AccessKey {
+            name: String::new(),
+            id: String::new(),
+            secret: secret.map(Secret::from),
+            spares,
+            disabled: false,
+            generated: false,
+            uses: [].into(),
+        };
+        let all = key(Some("current"), Spares { previous: spare("old"), next: spare("next") });
+        let ended = all.clone();
+        let alone = key(Some("current"), Spares::default());
+        let none = key(None, Spares { previous: spare("old"), next: spare("next") });
+        for (case, key, now) in [
+            ("all", Some(&all), 5),
+            ("ended", Some(&ended), 10),
+            ("alone", Some(&alone), 5),
+            ("none", Some(&none), 5),
+            ("no key", None, 5),
+        ] {
+            let checks = Cell::new(0);
+            let proved = proved_by(key.map(Key::Access), now, |_| {
+                checks.set(checks.get() + 1);
+                None::<()>
+            });
+            assert!(proved.is_none(), "{case}");
+            assert_eq!(checks.get(), MAX_ACCEPTED, "{case}");
+        }
+    }
 }

@@ -9,12 +9,13 @@ use kube::core::{ObjectMeta, Status};
 use kube::{Api, ResourceExt as _};
 use mqtt_access_core::bundle::{ClientIds, Spare};
 use mqtt_access_core::secret::Secret;
-use mqtt_access_crds::Rotation;
+use mqtt_access_crds::{Rotation, RotationStatus};
 use tokio::time::Instant;
 
 use super::rotating::Turn;
 use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
+use crate::cluster::controller;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::{Key, KeyProblem};
 use crate::credential::{
@@ -35,6 +36,8 @@ pub(super) struct Wanted {
     /// Whether one of somebody else may be in the way: then it is looked for before one is made.
     pub(super) in_the_way: bool,
     pub(super) rotation: Option<Rotation>,
+    /// What the owner's status tells of rotations.
+    pub(super) told: Option<RotationStatus>,
     pub(super) key: KeyOf,
 }
 
@@ -50,6 +53,8 @@ enum Outcome {
     Written,
     /// Not, and what is there counts; the watch brings it.
     Left,
+    /// Not, and it would not be if it were tried again at once.
+    Refused,
 }
 
 impl Finder<'_> {
@@ -60,10 +65,7 @@ impl Finder<'_> {
             Some(cached) => self.keep(wanted, &cached.0).await,
             None if Instant::now() >= self.deadline => {
                 let restored = self.restored(wanted).await?;
-                Ok(match without_secret(wanted, restored, "is being made") {
-                    Raw::Found(Found::Now(key)) => Raw::Found(Found::Later(key)),
-                    other => other,
-                })
+                Ok(later(without_secret(wanted, restored, "is being made")))
             }
             None => self.make(wanted).await,
         }
@@ -92,17 +94,29 @@ impl Finder<'_> {
         let fitting = self.secret(wanted, &turn.held, Some(secret));
         let labels_fit = fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
         let record_fits = record_of(secret) == turn.held.record;
-        let fits = secret.data == fitting.data && labels_fit && record_fits;
+        let content_fits = secret.data == fitting.data && labels_fit;
+        let is_key = !matches!(wanted.key, KeyOf::Login { .. });
+        if content_fits && !record_fits && is_key && self.is_late() {
+            // Thousands of records that nobody has kept before must not hold up an edit.
+            return Ok(later(ready(wanted, &turn.undone())));
+        }
+        let fits = content_fits && record_fits;
         let outcome = if fits { Outcome::Written } else { self.replace(wanted, secret, fitting).await? };
-        // What nobody can read must not be in force: another one may have been written meanwhile.
-        if is_new && outcome == Outcome::Left {
-            return Ok(missing(wanted, "cannot be given what the mechanisms need; see the log of the operator"));
+        match outcome {
+            Outcome::Written => {
+                self.turned(wanted, &turn);
+                Ok(ready(wanted, &turn))
+            }
+            // What nobody can read must not be in force: another one may have been written meanwhile.
+            Outcome::Left | Outcome::Refused if is_new => {
+                Ok(missing(wanted, "cannot be given what the mechanisms need; see the log of the operator"))
+            }
+            Outcome::Left => Ok(ready(wanted, &turn.undone())),
+            Outcome::Refused => {
+                self.put_off(wanted, &turn);
+                Ok(ready(wanted, &turn.undone()))
+            }
         }
-        if outcome == Outcome::Left {
-            return Ok(ready(wanted, &turn.undone()));
-        }
-        self.turned(wanted, &turn);
-        Ok(ready(wanted, &turn))
     }
 
     async fn replace(&self, wanted: &Wanted, old: &KubeSecret, mut new: KubeSecret) -> Result<Outcome, KeyError> {
@@ -123,7 +137,7 @@ impl Finder<'_> {
             Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 let (secret, error) = (&wanted.secret_name, &status.message);
                 tracing::warn!(tenant = %self.tenant, secret, error, "a generated Secret cannot be mended");
-                Ok(Outcome::Left)
+                Ok(Outcome::Refused)
             }
             Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
@@ -173,7 +187,8 @@ impl Finder<'_> {
         let Some(current) = self.held(wanted).await? else { return Ok(None) };
         let previous = self.held_previous(wanted).await?;
         let mark = rotation::mark(self.ticket_key, &current);
-        let record = previous.as_ref().map(|previous| Record::restored(&wanted.wish(false), previous, mark));
+        let (wish, told) = (wanted.wish(false), wanted.told.as_ref());
+        let record = Some(Record::restored(&wish, told, previous.as_ref(), mark, controller::now()));
         self.turn(wanted, Held { current, previous, record }).await.map(Some)
     }
 
@@ -252,6 +267,14 @@ fn now(key: Key) -> Raw {
     Raw::Found(Found::Now(key))
 }
 
+/// Another pass goes on with it; with a password what is derived from it does.
+fn later(raw: Raw) -> Raw {
+    match raw {
+        Raw::Found(Found::Now(key)) => Raw::Found(Found::Later(key)),
+        other => other,
+    }
+}
+
 /// What a Secret holds for its owner.
 fn kept(owner: Owner<'_>, secret: &KubeSecret, current: Secret, is_new: bool) -> Held<Secret> {
     if is_new || is_switched(owner, secret) {
@@ -273,7 +296,7 @@ fn ready(wanted: &Wanted, turn: &Turn) -> Raw {
             Err(why) => now(problem(KeyProblem::Invalid, format!("the Secret `{secret_name}` {why}"))),
         };
     }
-    now(Key::Ready { id: None, secret, rotated, secret_name })
+    now(Key::Ready { id: None, secret, rotated: Box::new(rotated), secret_name })
 }
 
 /// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.

@@ -33,6 +33,7 @@ pub(in crate::cluster) struct Held {
 
 /// A key that is in force.
 pub(super) struct HeldKey {
+    pub(super) id: String,
     pub(super) secret: Secret,
     pub(super) previous: Option<Spare<Secret>>,
     brought_along: bool,
@@ -49,12 +50,13 @@ impl Held {
     pub(in crate::cluster) fn of(bundle: &Bundle) -> Self {
         let devices = bundle.devices.iter().filter_map(|device| {
             let previous = device.spares.previous.clone();
-            let key = HeldKey { secret: device.secret.clone()?, previous, brought_along: device.brought_along };
-            Some((device.uid.clone()?, key))
+            let (id, secret, brought_along) = (device.key_id.clone(), device.secret.clone()?, device.brought_along);
+            Some((device.uid.clone()?, HeldKey { id, secret, previous, brought_along }))
         });
         let keys = bundle.tenant.access_keys.iter().filter_map(|key| {
             let (secret, previous) = (key.secret.clone()?, key.spares.previous.clone());
-            Some((key.name.clone(), HeldKey { secret, previous, brought_along: !key.generated }))
+            let (id, brought_along) = (key.id.clone(), !key.generated);
+            Some((key.name.clone(), HeldKey { id, secret, previous, brought_along }))
         });
         let logins = bundle.devices.iter().filter_map(|device| {
             let (uid, brought_along, client_ids) = (device.uid.clone(), device.brought_along, device.client_id.clone());

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use mqtt_access_core::bundle::{Spare, Spares, UnixSeconds};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{Rotation, RotationStatus};
@@ -23,6 +22,8 @@ use crate::rotation::{self, Cause, Held, Spread, Transition, Wish};
 const ANNOUNCE: Duration = Duration::from_secs(1);
 /// How long an announced secret is good for, in seconds.
 const LASTS: i64 = 3600;
+/// How long to wait before a Secret is written that the API server would not take.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// A secret that is accepted already and that nobody knows yet.
 #[derive(Clone)]
@@ -30,18 +31,24 @@ pub(in crate::cluster) struct Staged {
     secret: Secret,
     since: UnixSeconds,
     until: UnixSeconds,
-    /// When a bundle with it was published.
-    published: Option<Instant>,
+    /// From when on it may be handed out; `None` until a bundle with it is published.
+    ready: Option<Instant>,
 }
 
 impl Staged {
     /// A bundle with it is published. Tells how long to wait before it may be handed out.
     pub(in crate::cluster) fn announce(&mut self) -> Duration {
-        ANNOUNCE.saturating_sub(self.published.get_or_insert_with(Instant::now).elapsed())
+        let now = Instant::now();
+        self.ready.get_or_insert(now + ANNOUNCE).saturating_duration_since(now)
     }
 
     fn is_announced(&self) -> bool {
-        self.published.is_some_and(|at| at.elapsed() >= ANNOUNCE)
+        self.ready.is_some_and(|ready| ready <= Instant::now())
+    }
+
+    /// Its Secret takes no other for now: made immutable, say.
+    fn put_off(&mut self) {
+        self.ready = Some(Instant::now() + AGAIN);
     }
 
     fn spare(&self) -> Spare<Secret> {
@@ -50,8 +57,11 @@ impl Staged {
 }
 
 /// What an owner has to be told.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cluster) struct Turned {
-    pub(in crate::cluster) owner: ObjectReference,
+    pub(in crate::cluster) kind: &'static str,
+    pub(in crate::cluster) name: String,
+    pub(in crate::cluster) uid: String,
     /// The access key, of a tenant's.
     pub(in crate::cluster) key: Option<String>,
     pub(in crate::cluster) transition: Transition,
@@ -66,7 +76,7 @@ pub(super) struct Turn {
     due_since: Option<UnixSeconds>,
     transition: Option<Transition>,
     /// What stays where another secret was to be put in its place and could not be written.
-    instead: Option<Box<Turn>>,
+    instead: Option<Box<Self>>,
 }
 
 impl Turn {
@@ -146,11 +156,13 @@ impl Finder<'_> {
 
     fn stage(&self, wanted: &Wanted, since: UnixSeconds, now: UnixSeconds) -> Result<Staged, KeyError> {
         let known = self.context.memory(self.tenant, |memory| memory.staged.get(&wanted.secret_name).cloned());
-        if let Some(known) = known.filter(|known| now < known.until) {
-            return Ok(known);
-        }
+        let since = match known {
+            Some(known) if now < known.until => return Ok(known),
+            Some(expired) => expired.since,
+            None => since,
+        };
         let until = now.saturating_add(LASTS);
-        let staged = Staged { secret: generate()?, since, until, published: None };
+        let staged = Staged { secret: generate()?, since, until, ready: None };
         self.context.memory(self.tenant, |memory| memory.staged.insert(wanted.secret_name.clone(), staged.clone()));
         Ok(staged)
     }
@@ -164,20 +176,23 @@ impl Finder<'_> {
         self.tell(wanted.kind, &wanted.owner_name, &wanted.uid, key, turn.transition());
     }
 
-    pub(super) fn tell(&self, kind: &str, name: &str, uid: &str, key: Option<String>, transition: Option<Transition>) {
+    /// The API server refuses the Secret as it should be.
+    pub(super) fn put_off(&self, wanted: &Wanted, turn: &Turn) {
+        if turn.replaces() {
+            self.context.memory(self.tenant, |memory| {
+                memory.staged.entry(wanted.secret_name.clone()).and_modify(Staged::put_off);
+            });
+        }
+    }
+
+    fn tell(&self, kind: &'static str, name: &str, uid: &str, key: Option<String>, transition: Option<Transition>) {
         let Some(transition) = transition else { return };
-        if let Transition::Rotated(cause) = transition {
+        let turned = Turned { kind, name: name.to_owned(), uid: uid.to_owned(), key, transition };
+        // A pass that fails later on comes to the same again.
+        let is_new = self.context.memory(self.tenant, |memory| memory.turned.insert(turned));
+        if let (true, Transition::Rotated(cause)) = (is_new, transition) {
             self.context.figures.rotated(&self.broker.name, cause);
         }
-        let owner = ObjectReference {
-            api_version: Some(format!("{}/{}", mqtt_access_crds::GROUP, mqtt_access_crds::VERSION)),
-            kind: Some(kind.to_owned()),
-            namespace: Some(self.tenant.namespace.clone()),
-            name: Some(name.to_owned()),
-            uid: Some(uid.to_owned()),
-            ..ObjectReference::default()
-        };
-        self.context.memory(self.tenant, |memory| memory.turned.push(Turned { owner, key, transition }));
     }
 
     /// A key whose Secret somebody brought along: what was in force before it is accepted for a while, if it was the owner's.
@@ -186,8 +201,11 @@ impl Finder<'_> {
         let wish = wish(own.rotation.as_ref(), &own.uid, own.key.as_deref().unwrap_or_default(), false);
         let published = self.published().await?;
         let now = now();
-        let in_force =
-            published.key_of(&own.uid, own.key.as_deref()).map(|held| (&held.secret, held.previous.as_ref()));
+        let held = published.key_of(&own.uid, own.key.as_deref());
+        let in_force = held.map(|held| (&held.secret, held.previous.as_ref()));
+        // Under another ID nobody knows the old key.
+        let renamed = held.is_some_and(|held| id.as_ref().is_some_and(|id| *id != held.id));
+        let wish = if renamed { wish.cutting_over() } else { wish };
         let (previous, transition) = rotation::own(&secret, in_force, &wish, now);
         self.tell(own.kind, &own.name, &own.uid, own.key.clone(), transition);
         let at = |seconds| k8s_openapi::jiff::Timestamp::from_second(seconds).ok().map(Into::into);
@@ -198,7 +216,7 @@ impl Finder<'_> {
         let previous_valid_until = previous.as_ref().and_then(|previous| at(previous.until));
         let status = RotationStatus { rotated_at, previous_valid_until, ..RotationStatus::default() };
         let rotated = Rotated { spares: Spares { previous, next: None }, status, due_since: None };
-        Ok(Key::Ready { id, secret, rotated, secret_name })
+        Ok(Key::Ready { id, secret, rotated: Box::new(rotated), secret_name })
     }
 }
 

@@ -49,11 +49,12 @@ pub(super) async fn rotated(context: &Context, tenant: &ObjectKey) {
     if left > 0 {
         tracing::info!(%tenant, left, "more rotations than events; the others are in the status of their objects");
     }
-    let events: Vec<_> = turned.iter().take(MAX_EVENTS).map(|turned| one(context, turned).boxed()).collect();
+    let events: Vec<_> = turned.iter().take(MAX_EVENTS).map(|turned| one(context, tenant, turned).boxed()).collect();
     stream::iter(events).buffer_unordered(CONCURRENCY).collect::<()>().await;
 }
 
-async fn one(context: &Context, Turned { owner, key, transition }: &Turned) {
+async fn one(context: &Context, tenant: &ObjectKey, turned: &Turned) {
+    let Turned { kind, name, uid, key, transition } = turned;
     let what = key.as_ref().map_or_else(|| "the credential".to_owned(), |key| format!("the access key `{key}`"));
     let (reason, note) = match transition {
         Transition::Rotated(Cause::Trigger) => ("Rotated", format!("{what} was replaced: `rotation.trigger` changed")),
@@ -65,7 +66,15 @@ async fn one(context: &Context, Turned { owner, key, transition }: &Turned) {
     };
     let (reason, action) = (reason.to_owned(), "Rotate".to_owned());
     let event = Event { type_: EventType::Normal, reason, note: Some(note), action, secondary: None };
-    publish(context, &event, owner).await;
+    let owner = ObjectReference {
+        api_version: Some(format!("{}/{}", mqtt_access_crds::GROUP, mqtt_access_crds::VERSION)),
+        kind: Some((*kind).to_owned()),
+        namespace: Some(tenant.namespace.clone()),
+        name: Some(name.clone()),
+        uid: Some(uid.clone()),
+        ..ObjectReference::default()
+    };
+    publish(context, &event, &owner).await;
 }
 
 async fn publish(context: &Context, event: &Event, about: &ObjectReference) {
