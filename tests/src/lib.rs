@@ -9,6 +9,8 @@
 //!     (Program)         (Program)
 //! ```
 //!
+//! All of these are processes; [`Node`] is a cluster whose pods run.
+//!
 //! `tests/setup` installs and builds what is not Rust; `make test` runs it first. Everything here panics when it cannot do
 //! its own job, because that is a failed test; only what a test may expect to be refused is a `Result`. Nothing waits for
 //! ever, and a child process dies with the test that started it, even when that test is killed.

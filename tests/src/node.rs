@@ -1,125 +1,185 @@
-//! What a node does with the pods of the chart: their programs run as processes, with the arguments, the configuration and the
-//! account that the pods have. There is no node in the tests' control plane, and rights do not depend on one.
+//! A real node: containerd, runc and a kubelet under the control plane of the tests, with pods that run.
+//!
+//! ```text
+//!   ControlPlane ◄── kubelet ──► containerd ──► runc: pods, on the bridge cni0
+//!     ▲      ▲                                          │
+//!     │      └── kube-scheduler                         │
+//!     └──────────── 10.0.0.1:443, as in any cluster ────┘
+//! ```
+//!
+//! All of it needs root and changes its machine, so a test with a node runs [`apart`]: in namespaces and cgroups of its own,
+//! which end with everything in them. There is no registry, no kube-proxy and no DNS: images are imported from archives, and
+//! pods reach each other and the API server by address.
 
-#![expect(clippy::indexing_slicing, reason = "what is not in a JSON value is null, and fails the test a moment later")]
+mod apart;
+mod commands;
+mod files;
+
+pub use apart::apart;
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
-use crate::kubectl::{Kubectl, KubectlError};
-use crate::{ControlPlane, Program, ports, wait};
+use crate::program::Program;
+use crate::{ControlPlane, tools, wait};
+use files::Files;
 
-const SOON: Duration = Duration::from_mins(1);
+/// The node's address on the bridge of its pods, as `tests/node/apart` made it.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
-/// A kubeconfig of the account that a pod has.
-pub async fn kubeconfig_of(plane: &ControlPlane, namespace: &str, account: &str) -> String {
-    let token = plane.kubectl(&["create", "token", account, "-n", namespace]).await;
-    let token = token.unwrap_or_else(|error| panic!("{error}"));
-    plane.kubeconfig(plane.url(), token.trim()).display().to_string()
+const BOOT: Duration = Duration::from_mins(2);
+
+/// A cluster of one node; dropping it ends it, and in a panicking test prints first what its pods were about.
+#[derive(Debug)]
+pub struct Node {
+    // Fields drop in this order: who calls comes before who is called.
+    _kubelet: Program,
+    _scheduler: Program,
+    containerd: Program,
+    /// The cluster that it is a node of.
+    pub plane: ControlPlane,
+    folder: TempDir,
 }
 
-/// A text with what a pod has put for what this machine has: free addresses, folders.
-fn here(text: &str, changes: &[(&str, String)]) -> String {
-    changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+impl Node {
+    /// Starts everything and waits until the node is ready. Only inside [`apart`].
+    pub async fn start() -> Self {
+        assert!(apart::is_inside(), "a node would change this machine: run the test inside `node::apart`");
+        let folder = TempDir::with_prefix("node-").expect("create a folder");
+        let images = write_images(folder.path());
+        let (plane, images) = tokio::join!(ControlPlane::start_for_nodes(ADDRESS), images);
+        let files = Files::write(folder.path(), &plane);
+        let containerd = Program::launch("containerd", commands::containerd(&files));
+        wait_for_containerd(&containerd).await;
+        import(&images.join("pause.tar")).await;
+        let scheduler = Program::launch("kube-scheduler", commands::scheduler(&files));
+        let kubelet = Program::launch("kubelet", commands::kubelet(&files));
+        let node = Self { _kubelet: kubelet, _scheduler: scheduler, containerd, plane, folder };
+        node.wait_until_ready().await;
+        node
+    }
+
+    /// Gives the node an image out of a docker-archive, for pods with `imagePullPolicy: Never` or `IfNotPresent`.
+    pub async fn import(&self, archive: &Path) {
+        assert!(self.containerd.ended().is_none(), "containerd ended");
+        import(archive).await;
+    }
+
+    /// The archive of a stock RabbitMQ, `mqtt-access.test/rabbitmq:test`, made of what is installed here.
+    #[must_use]
+    pub fn rabbitmq(&self) -> PathBuf {
+        self.folder.path().join("rabbitmq.tar")
+    }
+
+    /// A new folder on the node, for a volume.
+    #[must_use]
+    pub fn new_folder(&self, name: &str) -> PathBuf {
+        let folder = self.folder.path().join("volumes").join(name);
+        fs::create_dir_all(&folder).expect("create a folder");
+        folder
+    }
+
+    /// SIGKILL to the only process of a program that runs in a pod.
+    pub fn kill_process(&self, program: &str) {
+        assert!(self.containerd.ended().is_none(), "containerd ended");
+        let found = processes(program);
+        let [id] = found.as_slice() else { panic!("not one process of {program}: {found:?}") };
+        kill_process(*id, Signal::KILL).unwrap_or_else(|error| panic!("cannot kill {program}: {error}"));
+    }
+
+    async fn wait_until_ready(&self) {
+        let ready = ["wait", "--for=condition=Ready", "node/node", "--timeout=1s"];
+        wait::until("the node to be ready", BOOT, async || self.plane.kubectl(&ready).await.ok()).await;
+    }
+
+    /// What tells why a pod is not what a test expects.
+    fn tell_state(&self) {
+        let questions: [&[&str]; 3] = [
+            &["get", "pods", "-A", "-o", "wide"],
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"],
+            &["describe", "pods", "-A"],
+        ];
+        for args in questions {
+            self.tell(args);
+        }
+        let pods =
+            ["get", "pods", "-A", "-o", "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"];
+        for (namespace, name) in self.ask(&pods).split_whitespace().filter_map(|pod| pod.split_once('/')) {
+            self.tell(&["logs", "-n", namespace, name, "--all-containers", "--prefix", "--tail=40"]);
+        }
+    }
+
+    fn tell(&self, args: &[&str]) {
+        eprintln!("---- kubectl {}\n{}", args.join(" "), self.ask(args));
+    }
+
+    fn ask(&self, args: &[&str]) -> String {
+        let mut command = Command::new(tools::control_plane("kubectl"));
+        command.env_clear().env("HOME", self.folder.path()).env("KUBECONFIG", self.plane.admin_kubeconfig());
+        command.args(args).arg("--request-timeout=10s").stdin(Stdio::null());
+        let output = command.output().map(|output| [output.stdout, output.stderr].concat());
+        output.map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
-/// Starts the program of a container, with its arguments as they are here.
-fn start(program: &str, container: &Value, changes: &[(&str, String)], kubeconfig: &str) -> Program {
-    let args = container["args"].as_array().expect("arguments of the container").iter();
-    let args: Vec<String> = args.map(|arg| here(arg.as_str().expect("an argument"), changes)).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    Program::start(program, &args, &[("KUBECONFIG", kubeconfig)])
+impl Drop for Node {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.tell_state();
+        }
+    }
 }
 
-/// Starts the sidecar of a container as the chart writes it, under an account, with its state in a folder; waits until it is
-/// ready, and gives the address where brokers ask.
-pub async fn sidecar(
-    plane: &ControlPlane,
-    container: &Value,
-    (namespace, account): (&str, &str),
-    state: &Path,
-) -> (Program, SocketAddr) {
-    let kubeconfig = kubeconfig_of(plane, namespace, account).await;
-    let (http, admin) = (ports::free_address(), ports::free_address());
-    let changes = [
-        ("127.0.0.1:8080", http.to_string()),
-        ("0.0.0.0:9090", admin.to_string()),
-        ("/run/mqtt-access", state.display().to_string()),
-    ];
-    let sidecar = start("mqtt-access-sidecar", container, &changes, &kubeconfig);
-    sidecar.wait_ready(admin, SOON).await;
-    (sidecar, http)
+/// Writes the images that need what is installed here; see `tests/node/images`.
+async fn write_images(folder: &Path) -> PathBuf {
+    let mut command = tokio::process::Command::new(script("images"));
+    command.arg(folder);
+    run("tests/node/images", command).await;
+    folder.to_owned()
 }
 
-/// `helm test`, with this process in the place of a node. What the check said comes back with helm's verdict.
-pub async fn helm_test(plane: &ControlPlane, release: &str, namespace: &str) -> (Result<String, KubectlError>, String) {
-    let (helm, space) = (plane.helm(), format!("--namespace={namespace}"));
-    let args = ["test", release, &space, "--timeout=90s"];
-    let (verdict, said) = tokio::join!(helm.run(&args), serve_pod(plane, namespace));
-    (verdict, said)
+/// This PID namespace has the processes of this test and its pods only.
+fn processes(program: &str) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").expect("list processes").filter_map(Result::ok);
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let runs = |id: &i32| {
+        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        let path = command.split(|&byte| byte == 0).next().unwrap_or_default();
+        path.ends_with(format!("/{program}").as_bytes())
+    };
+    ids.filter(runs).filter_map(Pid::from_raw).collect()
 }
 
-async fn serve_pod(plane: &ControlPlane, namespace: &str) -> String {
-    let selector = "--selector=app.kubernetes.io/component=test";
-    let pod = wait::until("helm to make the pod of the test", SOON, async || {
-        let list = plane.kubectl(&["get", "pods", "-n", namespace, selector, "-o", "json"]).await.ok()?;
-        let list: Value = serde_json::from_str(&list).expect("a list of pods");
-        // That of the last test is still there, and done.
-        let waits =
-            |pod: &&Value| pod["status"]["phase"] == "Pending" && pod["metadata"]["deletionTimestamp"].is_null();
-        list["items"].as_array()?.iter().find(waits).cloned()
+async fn wait_for_containerd(containerd: &Program) {
+    wait::until("containerd to answer", BOOT, async || {
+        assert!(containerd.ended().is_none(), "containerd ended");
+        let asked = commands::ctr().args(["plugins", "list"]).output().await;
+        asked.ok().filter(|output| output.status.success())
     })
     .await;
-    let name = pod["metadata"]["name"].as_str().expect("the name of the pod");
-    let account = pod["spec"]["serviceAccountName"].as_str().expect("the account of the pod");
-    let (asked, answers) = (&pod["spec"]["containers"][0], &pod["spec"]["initContainers"][0]);
-    let (_sidecar, http) = sidecar(plane, answers, (namespace, account), plane.folder()).await;
-    let kubeconfig = kubeconfig_of(plane, namespace, account).await;
-    let check = start("mqtt-access-operator", asked, &[("127.0.0.1:8080", http.to_string())], &kubeconfig);
-    let ended = check.wait_end(2 * SOON).await;
-    let phase = if ended.success() { "Succeeded" } else { "Failed" };
-    let patch = json!({"status": {"phase": phase}}).to_string();
-    let patched = plane.kubectl(&["patch", "pod", name, "-n", namespace, "--subresource=status", "-p", &patch]).await;
-    patched.unwrap_or_else(|error| panic!("{error}"));
-    check.stdout() + &check.stderr()
 }
 
-/// Starts the operator as the Deployment of a release would: with the account, the arguments and the configuration that it has.
-pub async fn operator(plane: &ControlPlane, namespace: &str, name: &str, folder: &Path) -> Program {
-    operator_with(plane, namespace, name, folder, &[]).await
+async fn import(archive: &Path) {
+    let mut command = commands::ctr();
+    command.args(["images", "import"]).arg(archive);
+    run("ctr images import", command).await;
 }
 
-/// The same with further `changes` of its configuration: what a pod has, and what this machine has.
-pub async fn operator_with(
-    plane: &ControlPlane,
-    namespace: &str,
-    name: &str,
-    folder: &Path,
-    changes: &[(&str, String)],
-) -> Program {
-    let get = async |what: &str, path: &str| {
-        done(&plane.kubectl_as(plane.admin_kubeconfig()), &["get", what, name, "-n", namespace, "-o", path]).await
-    };
-    let file = folder.join(format!("{namespace}.{name}.yaml"));
-    let config = here(&get("configmap", "jsonpath={.data.config\\.yaml}").await, changes);
-    fs::write(&file, config).expect("write the operator's configuration");
-    let container = get("deployment", "jsonpath={.spec.template.spec.containers[0]}").await;
-    let container: Value = serde_json::from_str(&container).expect("the operator's container");
-    let account = get("deployment", "jsonpath={.spec.template.spec.serviceAccountName}").await;
-    let admin = ports::free_address();
-    let addresses =
-        [("/etc/mqtt-access/config/config.yaml", file.display().to_string()), ("0.0.0.0:9091", admin.to_string())];
-    let kubeconfig = kubeconfig_of(plane, namespace, &account).await;
-    let operator = start("mqtt-access-operator", &container, &addresses, &kubeconfig);
-    operator.wait_ready(admin, SOON).await;
-    operator
+async fn run(name: &str, mut command: tokio::process::Command) {
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(BOOT, output).await;
+    let output = output.unwrap_or_else(|_| panic!("{name} took longer than {BOOT:?}"));
+    let output = output.unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
+    assert!(output.status.success(), "{name} failed: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// `kubectl` that has to go well.
-pub async fn done(kubectl: &Kubectl, args: &[&str]) -> String {
-    kubectl.run(args).await.unwrap_or_else(|error| panic!("{error}"))
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("node").join(name)
 }
