@@ -1,5 +1,7 @@
 //! The command line.
 
+mod broker_config;
+mod check;
 mod diff;
 mod explain;
 
@@ -45,6 +47,10 @@ enum Command {
     Explain(Box<explain::ExplainArgs>),
     /// Tell what a second set of manifests changes for whom. Exit code 0: nothing; 5: something; 1: no answer.
     Diff(diff::DiffArgs),
+    /// Print what a broker's own configuration must say to be judged by the sidecar beside it.
+    BrokerConfig(broker_config::BrokerConfigArgs),
+    /// Make a throwaway tenant in a cluster, ask a sidecar what it may do, and delete it again. Exit code 0: all is well.
+    Check(check::CheckArgs),
     /// Print the custom resource definitions.
     Crds,
 }
@@ -117,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Compile(args) => compile(&args),
         Command::Explain(args) => explain::run(*args),
         Command::Diff(args) => diff::run(&args),
+        Command::BrokerConfig(args) => broker_config::run(&args),
+        Command::Check(args) => check::run(args),
         Command::Crds => crds(),
     };
     outcome.unwrap_or_else(|error| {

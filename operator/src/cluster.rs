@@ -14,6 +14,9 @@
 //! Work is keyed by the *name* of a tenant, whether or not the tenant exists: a reconcile of a name without a tenant
 //! removes its bundle and tells its devices and policies. Deletions, moves and whatever happened while the operator was
 //! down are therefore no special cases: at start and every ten minutes every name that is known anywhere is reconciled.
+//!
+//! Of several replicas one, the leader, does all this. The others keep their caches complete and write nothing; what their
+//! token services do for callers is all that they change.
 
 mod acl_files;
 mod admin;
@@ -23,6 +26,8 @@ mod controller;
 mod figures;
 mod gather;
 mod keys;
+mod leader;
+mod pause;
 mod publish;
 mod queue;
 mod report;
@@ -30,6 +35,7 @@ mod retire;
 mod start;
 mod ticket_key;
 mod token_service;
+mod watches;
 mod world;
 
 pub(crate) use cache::ObjectKey;

@@ -62,7 +62,7 @@ pub enum Key {
         /// `accessKeySecret`
         secret: Secret,
         /// What is accepted beside it.
-        rotated: Rotated<Secret>,
+        rotated: Box<Rotated<Secret>>,
         /// Name of the Secret.
         secret_name: String,
     },
@@ -73,7 +73,7 @@ pub enum Key {
         /// What its password is compared with, where it may log in so.
         password: Option<Verifier>,
         /// What is accepted beside it.
-        rotated: Rotated<Verifier>,
+        rotated: Box<Rotated<Verifier>>,
         /// Name of the Secret.
         secret_name: String,
     },

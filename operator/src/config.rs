@@ -1,5 +1,8 @@
 //! The operator's configuration: which brokers it serves, and who may attach tenants to them.
 
+mod election;
+mod scope;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::manifest::yaml;
+pub use election::LeaderElection;
 
 /// What `--config FILE` holds. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -22,6 +26,13 @@ pub struct Config {
     /// Where `run` issues tokens; nowhere when absent, and in no other command.
     #[serde(default)]
     pub token_service: Option<TokenService>,
+    /// Which of several replicas works, in `run`. Left out: there is one process, and it works.
+    #[serde(default)]
+    pub leader_election: Option<LeaderElection>,
+    /// The only namespaces whose objects are looked at, each by watches of its own, for which the rights of a Role in it
+    /// suffice. Left out: all namespaces.
+    #[serde(default)]
+    pub namespaces: Option<Vec<String>>,
 }
 
 /// The HTTPS API that issues tokens and registers devices.
@@ -122,6 +133,26 @@ pub enum ConfigError {
     /// No broker at all.
     #[error("`brokers` is empty; list at least one broker")]
     NoBroker,
+    /// Nothing would be looked at.
+    #[error("`namespaces` is empty; list at least one, or leave it out to look at all of them")]
+    NoNamespace,
+    /// A namespace is listed twice.
+    #[error("namespaces[{0}] repeats an earlier one; list it once")]
+    NamespaceRepeated(usize),
+    /// The labels of namespaces are nothing that a Role lets anybody see.
+    #[error("brokers[{0}].tenantNamespaceSelector must be `{{}}` beside `namespaces`; the list is the choice")]
+    Selector(usize),
+    /// Not what Kubernetes takes for a name.
+    #[error("`{0}` is no name in Kubernetes; use lower-case letters, digits and inner hyphens")]
+    Name(String),
+    /// A Lease of such a length is of no use.
+    #[error("`leaderElection.leaseDurationSeconds` is not within {from} to {to}; 15 suits most clusters")]
+    LeaseDuration {
+        /// The shortest.
+        from: u32,
+        /// The longest.
+        to: u32,
+    },
 }
 
 impl Default for Config {
@@ -135,7 +166,7 @@ impl Default for Config {
             acl_delivery: AclDelivery::default(),
             acl_files: None,
         };
-        Self { brokers: vec![broker], token_service: None }
+        Self { brokers: vec![broker], token_service: None, leader_election: None, namespaces: None }
     }
 }
 
@@ -171,7 +202,8 @@ impl Config {
                 return Err(ConfigError::Repeated(place));
             }
         }
-        Ok(())
+        self.check_scope()?;
+        self.leader_election.as_ref().map_or(Ok(()), LeaderElection::check)
     }
 
     /// The broker of that name.
@@ -208,12 +240,65 @@ impl Broker {
 mod tests {
     use super::*;
 
-    fn config(scram: &str) -> Result<Config, ConfigError> {
+    fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.yaml");
-        let broker = format!("name: b, bundleNamespace: n, tenantNamespaceSelector: {{}}{scram}");
-        std::fs::write(&file, format!("brokers: [{{{broker}}}]\n")).unwrap();
+        std::fs::write(&file, text).unwrap();
         Config::load(Some(&file))
+    }
+
+    fn config(scram: &str) -> Result<Config, ConfigError> {
+        load(&format!("brokers: [{{name: b, bundleNamespace: n, tenantNamespaceSelector: {{}}{scram}}}]\n"))
+    }
+
+    fn beside(more: &str) -> Result<Config, ConfigError> {
+        load(&format!("brokers: [{{name: b, bundleNamespace: n, tenantNamespaceSelector: {{}}}}]\n{more}\n"))
+    }
+
+    #[test]
+    fn an_election_has_defaults_and_refuses_what_would_not_work() {
+        let election = |text: &str| beside(&format!("leaderElection: {text}"));
+        assert_eq!(beside("").unwrap().leader_election, None);
+        let usual = election("{}").unwrap().leader_election.unwrap();
+        assert_eq!((usual.name.as_str(), usual.lease_duration_seconds), ("mqtt-access-operator", 15));
+        assert_eq!(usual.namespace, None);
+        let own = election("{namespace: ns, name: a.b-c, leaseDurationSeconds: 3}").unwrap().leader_election.unwrap();
+        assert_eq!((own.namespace.as_deref(), own.lease_duration_seconds), (Some("ns"), 3));
+        for (refused, field) in [
+            ("{leaseDurationSeconds: 2}", "leaderElection.leaseDurationSeconds"),
+            ("{leaseDurationSeconds: 301}", "leaderElection.leaseDurationSeconds"),
+            ("{name: ''}", "leaderElection.name"),
+            ("{name: Lease}", "leaderElection.name"),
+            ("{name: a..b}", "leaderElection.name"),
+            ("{namespace: a.b}", "leaderElection.namespace"),
+            ("{namespace: ''}", "leaderElection.namespace"),
+        ] {
+            let error = election(refused).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{field}`")), "{refused}: {error}");
+        }
+        for unknown in ["{renewDeadlineSeconds: 10}", "{leaseDurationSeconds: -1}", "yes"] {
+            assert!(matches!(election(unknown), Err(ConfigError::Keys(..))), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_namespaces_is_the_choice_and_says_what_is_wrong_with_it() {
+        assert!(beside("").unwrap().sees("any"));
+        let config = beside("namespaces: [a, b]").unwrap();
+        assert!(config.sees("a") && config.sees("b") && !config.sees("c"));
+        for (refused, field) in [
+            ("[]", "`namespaces`"),
+            ("[a, '']", "`namespaces[1]`"),
+            ("[a, b, a]", "namespaces[2]"),
+            ("[A]", "`namespaces[0]`"),
+        ] {
+            let error = beside(&format!("namespaces: {refused}")).unwrap_err().to_string();
+            assert!(error.contains(field), "{refused}: {error}");
+        }
+        let selector = "tenantNamespaceSelector: {matchLabels: {edge: admitted}}";
+        let selecting = format!("brokers: [{{name: b, bundleNamespace: n, {selector}}}]\nnamespaces: [a]\n");
+        let error = load(&selecting).unwrap_err().to_string();
+        assert!(error.contains("brokers[0].tenantNamespaceSelector"), "{error}");
     }
 
     #[test]

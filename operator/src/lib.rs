@@ -11,6 +11,8 @@
 //! the core together.
 
 pub mod analysis;
+pub mod broker_config;
+mod check;
 pub mod cli;
 mod cluster;
 pub mod compile;

@@ -14,7 +14,7 @@ use mqtt_access_core::password::{ImportedHash, Verifier};
 use mqtt_access_core::scram::{Keys, ScramSettings, salt};
 use mqtt_access_core::secret::Secret;
 
-use crate::compile::{Key, LoginBy, Rotated};
+use crate::compile::{Key, LoginBy};
 use crate::config::Broker;
 use crate::credential::{NoRandomness, random};
 
@@ -110,7 +110,7 @@ impl Login {
     /// As a device's key.
     pub(crate) fn into_key(self, secret_name: &str) -> Key {
         let Self { scram, password } = self;
-        Key::Login { scram, password, rotated: Rotated::default(), secret_name: secret_name.to_owned() }
+        Key::Login { scram, password, rotated: Box::default(), secret_name: secret_name.to_owned() }
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const REGISTERED_BY_LABEL: &str = "mqttaccess.io/registered-by";
 pub(crate) const REFRESHED_ANNOTATION: &str = "mqttaccess.io/refreshed-at";
 /// On generated Secrets: the record of their rotations.
 pub(crate) const ROTATION_ANNOTATION: &str = "mqttaccess.io/rotation";
+/// On the throwaway objects of `check`.
+pub(crate) const CHECK_LABEL: &str = "mqttaccess.io/check";
 /// Who writes: field manager and `app.kubernetes.io/managed-by`.
 pub(crate) const MANAGER: &str = "mqtt-access-operator";
 

@@ -117,26 +117,23 @@ pub(crate) fn step<S: Clone + PartialEq>(
     mark.clone_into(&mut record.mark);
     record.settle_clock(now);
     let edited = in_force.filter(|in_force| !marked && **in_force != current);
-    let (previous, transition) = match edited {
-        Some(old) => {
-            record.begin(wish, now);
-            (spare(old.clone(), wish, now), Some(Transition::Rotated(Cause::Edit)))
+    let (previous, transition) = if let Some(old) = edited {
+        record.begin(wish, now);
+        (spare(old.clone(), wish, now), Some(Transition::Rotated(Cause::Edit)))
+    } else {
+        // Where nobody knows what was in force, only the mark tells.
+        let by_hand = is_another && in_force.is_none();
+        // Somebody went back to it.
+        let previous = previous.filter(|previous| previous.secret != current);
+        match &previous {
+            None if by_hand => record.begin(wish, now),
+            Some(_) if by_hand => record.rotated_at = now,
+            _ => {}
         }
-        None => {
-            // Where nobody knows what was in force, only the mark tells.
-            let by_hand = is_another && in_force.is_none();
-            // Somebody went back to it.
-            let previous = previous.filter(|previous| previous.secret != current);
-            match &previous {
-                None if by_hand => record.begin(wish, now),
-                Some(_) if by_hand => record.rotated_at = now,
-                _ => {}
-            }
-            let open = previous.is_some();
-            let kept = previous.and_then(|previous| record.keep(previous, wish, now));
-            let ended = (open && kept.is_none()).then_some(Transition::OverlapEnded);
-            (kept, by_hand.then_some(Transition::Rotated(Cause::Edit)).or(ended))
-        }
+        let open = previous.is_some();
+        let kept = previous.and_then(|previous| record.keep(previous, wish, now));
+        let ended = (open && kept.is_none()).then_some(Transition::OverlapEnded);
+        (kept, by_hand.then_some(Transition::Rotated(Cause::Edit)).or(ended))
     };
     let next_rotation_at = wish.next_rotation(&record, previous.as_ref().map(|spare| spare.until));
     let due = record.due(wish, now).or_else(|| {
@@ -166,9 +163,8 @@ pub(crate) fn own<S: Clone + PartialEq>(
     now: UnixSeconds,
 ) -> (Option<Spare<S>>, Option<Transition>) {
     match in_force {
-        None => (None, None),
         Some((old, _)) if old != current => (spare(old.clone(), wish, now), Some(Transition::Rotated(Cause::Edit))),
-        Some((_, None)) => (None, None),
+        None | Some((_, None)) => (None, None),
         Some((_, Some(previous))) => {
             // A clock that was set back must not move the end at every look.
             let since = previous.since.min(now);

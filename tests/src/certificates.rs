@@ -12,7 +12,7 @@ use rcgen::{
 #[derive(Debug)]
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate for `localhost` and `127.0.0.1`, in PEM.
+/// A certificate for `localhost`, `127.0.0.1` and whatever else was named, in PEM.
 #[derive(Debug)]
 pub struct Certificate {
     /// The certificate.
@@ -48,8 +48,14 @@ impl Authority {
     /// A certificate for servers on the loopback interface.
     #[must_use]
     pub fn certificate(&self) -> Certificate {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut params = CertificateParams::new(names).expect("two names");
+        self.certificate_also_for(&[])
+    }
+
+    /// [`Self::certificate`] with more names or addresses.
+    #[must_use]
+    pub fn certificate_also_for(&self, more: &[&str]) -> Certificate {
+        let names = ["localhost", "127.0.0.1"].iter().chain(more).map(|&name| name.to_owned());
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("names and addresses");
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

@@ -1,4 +1,4 @@
-//! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, without nodes.
+//! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager, without nodes; for one, see [`crate::node`].
 //!
 //! RBAC is on, every request is in the audit log, and the garbage collector follows owner references. The collector looks
 //! for new kinds every 30 s only: call [`ControlPlane::restart_controller_manager`] after applying CRDs whose objects own
@@ -7,9 +7,11 @@
 mod audit;
 mod commands;
 mod files;
+mod site;
 
 pub use audit::{AuditEvent, AuditMark};
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,8 +22,11 @@ use tempfile::TempDir;
 
 use crate::kubectl::{Kubectl, KubectlError};
 use crate::program::Program;
-use crate::{http, ports, wait};
+use crate::{http, wait};
 use files::Files;
+use site::Site;
+
+pub use site::{NODE_TOKEN, SCHEDULER_TOKEN, SERVICE_ADDRESS};
 
 const BOOT: Duration = Duration::from_mins(1);
 
@@ -38,42 +43,38 @@ pub struct ControlPlane {
     controller_manager: Mutex<Program>,
     api_server: Mutex<Option<Program>>,
     _etcd: Program,
-    ports: Ports,
+    site: Site,
     files: Files,
     kubeconfigs: AtomicUsize,
     folder: TempDir,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    etcd_clients: u16,
-    etcd_peers: u16,
-    api_server: u16,
-    controller_manager: u16,
-}
-
 impl ControlPlane {
     /// Starts everything and waits until the API server is ready.
     pub async fn start() -> Self {
+        Self::start_at(Site::loopback()).await
+    }
+
+    /// [`Self::start`] for nodes and pods: the API server listens where pods expect it, and every controller runs.
+    ///
+    /// `node` is an address of this host that pods can reach, and [`SERVICE_ADDRESS`] must be another.
+    pub async fn start_for_nodes(node: Ipv4Addr) -> Self {
+        Self::start_at(Site::with_nodes(node)).await
+    }
+
+    async fn start_at(site: Site) -> Self {
         let folder = TempDir::with_prefix("mqtt-access-control-plane-").expect("create a folder");
-        let ports = Ports {
-            etcd_clients: ports::free(),
-            etcd_peers: ports::free(),
-            api_server: ports::free(),
-            controller_manager: ports::free(),
-        };
-        let files = Files::write(folder.path(), ports.api_server);
-        let etcd = Program::launch("etcd", commands::etcd(&files, ports));
-        wait_for_etcd(&etcd, ports).await;
-        let api_server = Program::launch("kube-apiserver", commands::api_server(&files, ports));
+        let files = Files::write(folder.path(), site.api_server);
+        let etcd = Program::launch("etcd", commands::etcd(&files, site));
+        wait_for_etcd(&etcd, site).await;
+        let api_server = Program::launch("kube-apiserver", commands::api_server(&files, site));
         wait_until_ready(&api_server, &files).await;
-        let controller_manager =
-            Program::launch("kube-controller-manager", commands::controller_manager(&files, ports));
+        let controller_manager = Program::launch("kube-controller-manager", commands::controller_manager(&files, site));
         Self {
             controller_manager: Mutex::new(controller_manager),
             api_server: Mutex::new(Some(api_server)),
             _etcd: etcd,
-            ports,
+            site,
             files,
             kubeconfigs: AtomicUsize::new(0),
             folder,
@@ -111,6 +112,12 @@ impl ControlPlane {
     #[must_use]
     pub fn kubectl_as(&self, kubeconfig: &Path) -> Kubectl {
         Kubectl::new(kubeconfig, self.folder.path())
+    }
+
+    /// helm as administrator.
+    #[must_use]
+    pub fn helm(&self) -> Kubectl {
+        Kubectl::helm(self.admin_kubeconfig(), self.folder.path())
     }
 
     /// The kubeconfig of a service account, which it creates (its namespace too) when absent; without rights at first.
@@ -152,7 +159,7 @@ impl ControlPlane {
 
     /// Starts the API server again, with the same port and data, and waits until it is ready.
     pub async fn start_api_server(&self) {
-        let started = Program::launch("kube-apiserver", commands::api_server(&self.files, self.ports));
+        let started = Program::launch("kube-apiserver", commands::api_server(&self.files, self.site));
         wait_until_ready(&started, &self.files).await;
         *self.api_server() = Some(started);
         if self.controller_manager().ended().is_some() {
@@ -164,7 +171,7 @@ impl ControlPlane {
     pub fn restart_controller_manager(&self) {
         let mut running = self.controller_manager();
         running.kill();
-        *running = Program::launch("kube-controller-manager", commands::controller_manager(&self.files, self.ports));
+        *running = Program::launch("kube-controller-manager", commands::controller_manager(&self.files, self.site));
     }
 
     /// The moment after every request that was answered before this call.
@@ -201,8 +208,8 @@ pub async fn client_of(kubeconfig: &Path) -> kube::Client {
     kube::Client::try_from(config.expect("use the kubeconfig")).expect("make a client")
 }
 
-async fn wait_for_etcd(etcd: &Program, ports: Ports) {
-    let address = ([127, 0, 0, 1], ports.etcd_clients).into();
+async fn wait_for_etcd(etcd: &Program, site: Site) {
+    let address = ([127, 0, 0, 1], site.etcd_clients).into();
     wait::until("etcd to be healthy", BOOT, async || {
         assert!(etcd.ended().is_none(), "etcd ended");
         let reply = http::get(address, "/health").await.ok()?;

@@ -30,6 +30,7 @@ pub mod kubectl;
 pub mod models;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod node;
 pub mod operator_fixture;
 pub mod ports;
 pub mod program;
@@ -43,6 +44,7 @@ pub mod wait;
 
 pub use control_plane::ControlPlane;
 pub use mosquitto::Mosquitto;
+pub use node::Node;
 pub use program::Program;
 pub use rabbitmq::RabbitMq;
 pub use stalling_proxy::StallingProxy;

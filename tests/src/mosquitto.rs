@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use mqtt_access_operator::broker_config::{Settings, Software};
 use tempfile::TempDir;
 
 use crate::ports;
@@ -15,14 +16,6 @@ const BOOT: Duration = Duration::from_secs(20);
 
 /// Where the package puts it, which is not in every search path.
 const SERVER: &str = "/usr/sbin/mosquitto";
-
-/// The settings a user pastes into `mosquitto.conf` for files in `/mosquitto/acl`, and that the tests run with.
-pub const PASTED: &str = "\
-allow_anonymous false
-use_username_as_clientid true
-acl_file /mosquitto/acl/mosquitto.acl
-password_file /mosquitto/acl/mosquitto.passwords
-";
 
 /// A running broker; dropping it ends it and removes its files.
 #[derive(Debug)]
@@ -76,7 +69,8 @@ impl Mosquitto {
     }
 }
 
-fn replace(folder: &Path, name: &str, content: &[u8]) {
+/// Replaces a file of a folder in one step.
+pub fn replace(folder: &Path, name: &str, content: &[u8]) {
     let fresh = folder.join(format!(".{name}"));
     fs::write(&fresh, content).expect("write a file");
     fs::rename(fresh, folder.join(name)).expect("rename a file");
@@ -84,7 +78,9 @@ fn replace(folder: &Path, name: &str, content: &[u8]) {
 
 fn server(folder: &Path, mqtt: SocketAddr) -> Command {
     assert!(Path::new(SERVER).exists(), "{SERVER} is missing: run `make test` or tests/setup");
-    let pasted = PASTED.replace("/mosquitto/acl", &folder.display().to_string());
+    let acl_dir = folder.display().to_string();
+    let pasted = Software::Mosquitto.config(Settings { acl_dir: Some(&acl_dir), ..Settings::default() });
+    let pasted = pasted.expect("settings for a folder of letters");
     // Started as root it would become the user `mosquitto`, who cannot read the folder.
     let settings = format!(
         "listener {} {}\nuser root\nlog_dest stderr\nlog_type all\npersistence false\nset_tcp_nodelay true\n{pasted}",

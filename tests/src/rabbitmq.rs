@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use mqtt_access_operator::broker_config::{Settings, Software};
 use tempfile::TempDir;
 
 use crate::ports;
@@ -15,17 +16,6 @@ const BOOT: Duration = Duration::from_mins(2);
 
 /// The package's own program; the one in the search path changes the user first.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-
-/// The settings a user pastes into `rabbitmq.conf` for a sidecar at 127.0.0.1:8080, and that the tests run with.
-pub const PASTED: &str = "\
-mqtt.allow_anonymous = false
-auth_backends.1 = http
-auth_http.http_method = post
-auth_http.user_path = http://127.0.0.1:8080/rabbitmq/user
-auth_http.vhost_path = http://127.0.0.1:8080/rabbitmq/vhost
-auth_http.resource_path = http://127.0.0.1:8080/rabbitmq/resource
-auth_http.topic_path = http://127.0.0.1:8080/rabbitmq/topic
-";
 
 /// A running broker; dropping it ends it and its port mapper, and removes its data.
 #[derive(Debug)]
@@ -64,7 +54,9 @@ impl RabbitMq {
 
 fn write_configuration(folder: &Path, http: SocketAddr, mqtt: SocketAddr) {
     let amqp = ports::free_address();
-    let pasted = PASTED.replace("127.0.0.1:8080", &http.to_string());
+    let sidecar = format!("http://{http}");
+    let pasted = Software::Rabbitmq.config(Settings { sidecar: Some(&sidecar), ..Settings::default() });
+    let pasted = pasted.expect("settings for a sidecar on loopback");
     let settings = format!(
         "listeners.tcp.1 = {amqp}\nmqtt.listeners.tcp.1 = {mqtt}\nlog.console = true\nlog.console.level = info\nlog.file = false\n{pasted}"
     );

@@ -31,8 +31,8 @@ fn bundle() -> Bundle {
     let mut bundle = bundle_of_version_3();
     let spare = |secret: &str| Spare { secret: Secret::from(secret), since: 1_790_000_000, until: 1_790_086_400 };
     let spares = Spares { previous: Some(spare("the one before")), next: Some(spare("the one to come")) };
-    bundle.tenant.access_keys[0].spares.previous = spares.previous.clone();
-    let [first, second, third, fourth] = &mut bundle.devices[..] else { panic!() };
+    bundle.tenant.access_keys.first_mut().unwrap().spares.previous.clone_from(&spares.previous);
+    let [first, second, third, fourth] = bundle.devices.get_disjoint_mut([0, 1, 2, 3]).unwrap();
     first.spares = spares;
     (second.uid, second.brought_along) = (Some("0c8e7f52-1d11-4e0a-9a38-7a8f7d8c9e03".to_owned()), true);
     fourth.uid = None;

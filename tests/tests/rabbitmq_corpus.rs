@@ -103,13 +103,12 @@ impl Put {
         self.world().decide(&client, &request).allow
     }
 
-    fn bundle(&self) -> Bundle {
+    fn device(&self, ticket_key: &Secret) -> Device {
         let client = &self.case.client;
-        let ticket_key = Secret::from("the ticket key of the corpus");
         let login = (self.mode == Mode::Password).then(|| LoginName {
             name: self.username().to_owned(),
             scram: None,
-            password: Some(Verifier::fast(&ticket_key, &Secret::from(SECRET))),
+            password: Some(Verifier::fast(ticket_key, &Secret::from(SECRET))),
             spares: Spares::default(),
         });
         let client_id = match self.mode {
@@ -117,7 +116,7 @@ impl Put {
             _ => ClientIds::from(self.client_id()),
         };
         let is_hmac = login.is_none();
-        let device = Device {
+        Device {
             name: "device".to_owned(),
             uid: None,
             client_id,
@@ -131,7 +130,13 @@ impl Put {
             expires_at: None,
             spares: Spares::default(),
             brought_along: false,
-        };
+        }
+    }
+
+    fn bundle(&self) -> Bundle {
+        let client = &self.case.client;
+        let ticket_key = Secret::from("the ticket key of the corpus");
+        let device = self.device(&ticket_key);
         let key = AccessKey {
             name: client.signature.clone().unwrap_or_default(),
             id: "AK.1".to_owned(),

@@ -170,11 +170,11 @@ struct By<'i> {
 }
 
 impl<'i> By<'i> {
-    fn secret(accepted: Accepted<'i, Secret>) -> Self {
+    fn secret(accepted: &Accepted<'i, Secret>) -> Self {
         Self { mark: accepted.secret.expose(), ends: accepted.ends }
     }
 
-    fn verifier(accepted: Accepted<'i, Verifier>) -> Self {
+    fn verifier(accepted: &Accepted<'i, Verifier>) -> Self {
         Self { mark: accepted.secret.mark(), ends: accepted.ends }
     }
 }

@@ -22,7 +22,8 @@ use mqtt_access_core::index::TenantIndex;
 use tokio::task::block_in_place;
 
 use super::cache::ObjectKey;
-use super::controller::{Context, backoff, now};
+use super::controller::{Context, now};
+use super::pause::{Failure, chance};
 use super::queue::Queue;
 use crate::config::{Broker, Config};
 use objects::config_map_data;
@@ -77,6 +78,11 @@ impl AclFiles {
     pub(super) fn new(config: &Config) -> Self {
         let brokers = config.brokers.iter().map(|broker| (broker.name.clone(), Mutex::default()));
         Self { brokers: brokers.collect(), queue: Queue::default() }
+    }
+
+    /// No other look is begun.
+    pub(super) fn close(&self) {
+        self.queue.close();
     }
 
     fn known<T>(&self, broker: &str, look: impl FnOnce(&mut Known) -> T) -> Option<T> {
@@ -169,9 +175,9 @@ impl Standing {
 /// Keeps the files of all brokers up to date.
 pub(super) async fn keep(context: Arc<Context>) {
     context.ready().await;
+    context.fence.opened().await;
     context.config.brokers.iter().for_each(|broker| context.acl_files.wake(&broker.name));
-    loop {
-        let name = context.acl_files.queue.next().await;
+    while let Some(name) = context.acl_files.queue.next().await {
         if let Some(broker) = context.config.broker(&name) {
             bring_up_to_date(&context, broker).await;
         }
@@ -225,7 +231,7 @@ async fn bring_up_to_date(context: &Context, broker: &Broker) {
     });
     let failures = failures.unwrap_or_default();
     tracing::warn!(broker = broker.name, error = %crate::error_chain(&error), failures, "ACL files are not written");
-    files.queue.push(broker.name.clone(), backoff(failures));
+    files.queue.push(broker.name.clone(), Failure::of(&error).pause(failures, chance()));
 }
 
 /// Whether a file may be read by whoever reads `ConfigMap`s.

@@ -1,7 +1,10 @@
 //! A cache of one kind of object, fed by a watch, that knows which tenants an event concerns: those of the object as it
 //! was and as it is. A device that moves from one tenant to another so wakes both.
+//!
+//! Several watches may feed it, one for each namespace: each lists for itself, and what its list lacks is gone from its
+//! namespace only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
@@ -46,25 +49,53 @@ pub(super) trait Cached {
     }
 }
 
+/// What one watch shows of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// All that the cache holds.
+    All,
+    /// What is in one namespace.
+    Namespace(String),
+}
+
+impl Scope {
+    fn holds(&self, key: &ObjectKey) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespace(namespace) => *namespace == key.namespace,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Cache<K> {
     objects: HashMap<ObjectKey, Arc<K>>,
     groups: HashMap<Group, BTreeSet<ObjectKey>>,
-    /// Objects of a list that is not complete yet.
-    listing: Option<HashMap<ObjectKey, K>>,
-    complete: bool,
+    /// Objects of lists that are not complete yet.
+    listing: BTreeMap<Scope, HashMap<ObjectKey, K>>,
+    /// Whose first list is not complete.
+    missing: BTreeSet<Scope>,
 }
 
+/// One that a single watch feeds.
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { objects: HashMap::new(), groups: HashMap::new(), listing: None, complete: false }
+        Self::over([Scope::All])
+    }
+}
+
+impl<K> Cache<K> {
+    /// One that is fed by a watch for each of these.
+    pub(super) fn over(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        let missing = scopes.into_iter().collect();
+        Self { objects: HashMap::new(), groups: HashMap::new(), listing: BTreeMap::new(), missing }
     }
 }
 
 impl<K: Cached> Cache<K> {
-    /// Whether the first list was complete.
+    /// Whether the first list of every watch was complete.
     pub(super) fn is_complete(&self) -> bool {
-        self.complete
+        self.missing.is_empty()
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
@@ -80,29 +111,30 @@ impl<K: Cached> Cache<K> {
         self.groups.get(group).into_iter().flatten().filter_map(|key| self.objects.get(key))
     }
 
-    /// Takes an event in; gives the groups that it concerns.
-    pub(super) fn apply(&mut self, event: Event<K>) -> BTreeSet<Group> {
+    /// Takes an event of a watch in; gives the groups that it concerns.
+    pub(super) fn apply(&mut self, scope: &Scope, event: Event<K>) -> BTreeSet<Group> {
         match event {
             Event::Apply(object) => self.insert(object),
             Event::Delete(object) => self.remove(&object.key()),
             Event::Init => {
-                self.listing = Some(HashMap::new());
+                self.listing.insert(scope.clone(), HashMap::new());
                 BTreeSet::new()
             }
             Event::InitApply(object) => {
-                self.listing.get_or_insert_default().insert(object.key(), object);
+                self.listing.entry(scope.clone()).or_default().insert(object.key(), object);
                 BTreeSet::new()
             }
-            Event::InitDone => self.complete_list(),
+            Event::InitDone => self.complete_list(scope),
         }
     }
 
-    fn complete_list(&mut self) -> BTreeSet<Group> {
-        let listed = self.listing.take().unwrap_or_default();
-        let gone: Vec<ObjectKey> = self.objects.keys().filter(|key| !listed.contains_key(key)).cloned().collect();
+    fn complete_list(&mut self, scope: &Scope) -> BTreeSet<Group> {
+        let listed = self.listing.remove(scope).unwrap_or_default();
+        let is_gone = |key: &&ObjectKey| scope.holds(key) && !listed.contains_key(*key);
+        let gone: Vec<ObjectKey> = self.objects.keys().filter(is_gone).cloned().collect();
         let mut concerned: BTreeSet<Group> = gone.iter().flat_map(|key| self.remove(key)).collect();
         concerned.extend(listed.into_values().flat_map(|object| self.insert(object)).collect::<Vec<_>>());
-        self.complete = true;
+        self.missing.remove(scope);
         concerned
     }
 
@@ -143,8 +175,10 @@ mod tests {
     struct Device(&'static str, &'static str);
 
     impl Cached for Device {
+        /// In the namespace `ns`, or in the one before a slash.
         fn key(&self) -> ObjectKey {
-            ObjectKey::new("ns", self.0)
+            let (namespace, name) = self.0.split_once('/').unwrap_or(("ns", self.0));
+            ObjectKey::new(namespace, name)
         }
 
         fn groups(&self) -> Vec<Group> {
@@ -159,8 +193,8 @@ mod tests {
     #[test]
     fn a_move_concerns_both_tenants() {
         let mut cache = Cache::default();
-        cache.apply(Event::Apply(Device("d", "a")));
-        assert_eq!(cache.apply(Event::Apply(Device("d", "b"))), [tenant("a"), tenant("b")].into());
+        cache.apply(&Scope::All, Event::Apply(Device("d", "a")));
+        assert_eq!(cache.apply(&Scope::All, Event::Apply(Device("d", "b"))), [tenant("a"), tenant("b")].into());
         assert_eq!(cache.group(&tenant("a")).count(), 0);
         assert_eq!(cache.group(&tenant("b")).count(), 1);
     }
@@ -168,11 +202,35 @@ mod tests {
     #[test]
     fn what_a_complete_list_lacks_is_gone_and_what_an_incomplete_one_lacks_is_not() {
         let mut cache = Cache::default();
-        cache.apply(Event::Apply(Device("d", "a")));
-        cache.apply(Event::Init);
-        cache.apply(Event::InitApply(Device("e", "b")));
+        cache.apply(&Scope::All, Event::Apply(Device("d", "a")));
+        cache.apply(&Scope::All, Event::Init);
+        cache.apply(&Scope::All, Event::InitApply(Device("e", "b")));
         assert_eq!((cache.group(&tenant("a")).count(), cache.is_complete()), (1, false));
-        assert_eq!(cache.apply(Event::InitDone), [tenant("a"), tenant("b")].into());
+        assert_eq!(cache.apply(&Scope::All, Event::InitDone), [tenant("a"), tenant("b")].into());
         assert_eq!((cache.group(&tenant("a")).count(), cache.is_complete()), (0, true));
+    }
+
+    #[test]
+    fn the_list_of_one_namespace_says_nothing_about_another() {
+        let [a, b] = ["a", "b"].map(|name| Scope::Namespace(name.to_owned()));
+        let mut cache = Cache::over([a.clone(), b.clone()]);
+        let list = |cache: &mut Cache<Device>, scope: &Scope, devices: &[Device]| {
+            cache.apply(scope, Event::Init);
+            devices.iter().for_each(|device| _ = cache.apply(scope, Event::InitApply(device.clone())));
+            cache.apply(scope, Event::InitDone)
+        };
+        // Both list at the same time.
+        cache.apply(&b, Event::Init);
+        cache.apply(&b, Event::InitApply(Device("b/d", "t")));
+        list(&mut cache, &a, &[Device("a/d", "t"), Device("a/e", "t")]);
+        assert!(!cache.is_complete(), "the other namespace is not known");
+        assert_eq!(cache.group(&tenant("t")).count(), 2);
+        cache.apply(&b, Event::InitDone);
+        assert!(cache.is_complete());
+        assert_eq!(cache.group(&tenant("t")).count(), 3);
+        // An empty list empties its own namespace, and nothing else.
+        assert_eq!(list(&mut cache, &b, &[]), [tenant("t")].into());
+        let left: Vec<String> = cache.group(&tenant("t")).map(|device| device.key().to_string()).collect();
+        assert_eq!((left, cache.is_complete()), (vec!["a/d".to_owned(), "a/e".to_owned()], true));
     }
 }

@@ -16,11 +16,13 @@ use super::cache::ObjectKey;
 use super::figures::Board;
 use super::gather::{self, GatherError};
 use super::keys::{Held, Seen, Staged, Turned};
+use super::leader::Fence;
+use super::pause::{Failure, chance};
 use super::publish::{self, History, PublishError, Published};
 use super::queue::{COALESCE, Queue};
-use super::report::{self, ReportError, Tested};
+use super::report::{self, ReportError, Tested, Unserved};
 use super::retire::{self, RetireError};
-use super::token_service::Issuers;
+use super::token_service::{self, FollowError, Issuers};
 use super::world::{Standing, World};
 use crate::compile::{self, Reports};
 use crate::config::{Broker, Config};
@@ -30,7 +32,11 @@ use crate::login::Derived;
 const PATIENCE: u32 = 3;
 
 pub(super) struct Context {
+    /// Reads at any time, and writes while this replica leads.
     pub(super) client: Client,
+    /// For what the token service does for its callers, which every replica does.
+    pub(super) unfenced: Client,
+    pub(super) fence: Arc<Fence>,
     pub(super) config: Arc<Config>,
     pub(super) queue: Queue<ObjectKey>,
     world: Mutex<World>,
@@ -61,6 +67,7 @@ pub(super) struct Memory {
     pub(super) turned: BTreeSet<Turned>,
     pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
+    pub(super) courtesy: report::Courtesy,
     failures: u32,
 }
 
@@ -75,14 +82,18 @@ enum ReconcileError {
     Report(#[from] ReportError),
     #[error("cannot remove a bundle that is no longer in force")]
     Retire(#[from] RetireError),
+    #[error("cannot take over what is published, for the token service of a replica that stands by")]
+    Follow(#[from] FollowError),
 }
 
 impl Context {
-    pub(super) fn new(client: Client, config: Config) -> Self {
+    pub(super) fn new(client: Client, config: Config, fence: Arc<Fence>) -> Self {
         let config = Arc::new(config);
         let claims = config.brokers.iter().map(|broker| (broker.name.clone(), tokio::sync::Mutex::default())).collect();
         Self {
-            client,
+            client: fence.guard(&client),
+            unfenced: client,
+            fence,
             queue: Queue::default(),
             world: Mutex::new(World::new(Arc::clone(&config))),
             complete: watch::Sender::new(false),
@@ -135,9 +146,14 @@ impl Context {
     }
 }
 
-/// Reconciles a name; a failure is logged, and tried again later and later.
+/// Reconciles a name, or looks on while another replica does; a failure is logged, and tried again later and later.
 pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
-    match steps(context, key).await {
+    let result = if context.fence.is_open() {
+        steps(context, key).await
+    } else {
+        token_service::follow(context, key).await.map(|()| None).map_err(ReconcileError::from)
+    };
+    match result {
         Ok(again) => {
             context.succeeded(key);
             again.into_iter().for_each(|delay| context.queue.push(key.clone(), delay));
@@ -147,15 +163,11 @@ pub(super) async fn reconcile(context: &Context, key: &ObjectKey) {
                 memory.failures = memory.failures.saturating_add(1);
                 memory.failures
             });
-            tracing::warn!(tenant = %key, error = %crate::error_chain(&error), failures, "a reconcile failed");
-            context.queue.push(key.clone(), backoff(failures));
+            let failure = Failure::of(&error);
+            tracing::warn!(tenant = %key, error = %crate::error_chain(&error), failures, ?failure, "a reconcile failed");
+            context.queue.push(key.clone(), failure.pause(failures, chance()));
         }
     }
-}
-
-/// Half a second, doubled with every failure, up to five minutes.
-pub(super) fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(250).saturating_mul(2u32.saturating_pow(failures.min(16))).min(Duration::from_mins(5))
 }
 
 async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, ReconcileError> {
@@ -175,6 +187,9 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
         _ => None,
     };
     context.figures.forget_unless(key, broker);
+    if let Standing::Elsewhere(tenant) | Standing::NotAdmitted(tenant) = &standing {
+        report::note(context, key, tenant);
+    }
     retire::except(context, key, broker).await?;
     context.acl_files.except(key, broker);
     match standing {
@@ -183,8 +198,12 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
             context.forget(key);
             report::orphans(context, key).await?;
         }
-        Standing::Elsewhere(tenant) => report::elsewhere(context, &tenant).await?,
-        Standing::NotAdmitted(tenant) => report::not_admitted(context, key, &tenant).await?,
+        Standing::Elsewhere(tenant) => {
+            return Ok(report::unserved(context, key, &tenant, Unserved::Elsewhere).await?);
+        }
+        Standing::NotAdmitted(tenant) => {
+            return Ok(report::unserved(context, key, &tenant, Unserved::NotAdmitted).await?);
+        }
         Standing::Undecodable => {}
     }
     Ok(None)

@@ -119,6 +119,7 @@ struct Metrics {
     overdue: Family<BrokerLabel, Gauge>,
     overlaps: Family<BrokerLabel, Gauge>,
     rotations: Family<RotationLabels, Counter>,
+    leader: Gauge,
 }
 
 impl Metrics {
@@ -142,6 +143,8 @@ impl Metrics {
         let help = "Keys and passwords whose previous one is still accepted";
         registry.register("rotation_overlaps_open", help, metrics.overlaps.clone());
         registry.register("rotations", "Keys and passwords that were replaced, by cause", metrics.rotations.clone());
+        let help = "Whether this replica reconciles: 1 in one of them, 0 in those that stand by, which count nothing else here";
+        registry.register("leader", help, metrics.leader.clone());
         metrics
     }
 }
@@ -163,6 +166,11 @@ impl Board {
             Cause::ALL.iter().for_each(|cause| _ = board.rotations(broker, *cause));
         }
         board
+    }
+
+    /// This replica reconciles from now on.
+    fn leads(&self) {
+        self.metrics.leader.set(1);
     }
 
     pub(super) fn set(&self, key: &ObjectKey, figures: Figures) {
@@ -262,6 +270,9 @@ impl Board {
 /// Keeps the metrics up to date, beside the reconciles and not within them.
 pub(super) async fn check(context: Arc<Context>) {
     context.ready().await;
+    // A replica that stands by compiles nothing, so it has nothing to count.
+    context.fence.opened().await;
+    context.figures.leads();
     loop {
         let board = Arc::clone(&context);
         // A panic of it ends this task, and with it the program, as everywhere.

@@ -29,7 +29,7 @@ use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
 use generated::{KeyOf, Wanted};
 pub(super) use held::Held;
-use login::LoginOf;
+use login::{LoginOf, with_spares};
 pub(super) use referenced::Seen;
 use rotating::Own;
 pub(super) use rotating::{Staged, Turned};
@@ -196,7 +196,7 @@ impl Finder<'_> {
             (Raw::Found(found), _) => Ok(found),
             (Raw::Password(password, secret, rotated), Some(of)) => {
                 let found = self.login(of, password, &secret).await?;
-                Ok(found.map(|key| of.rotated(key, rotated, self.ticket_key)))
+                Ok(found.map(|key| with_spares(key, rotated, self.ticket_key)))
             }
             (Raw::Password(_, secret, _), None) => {
                 let message = format!("the Secret `{secret}` holds a password; an access key needs a key");

@@ -1,7 +1,8 @@
 //! `publish` (client): a compiled bundle into the bundle namespace. Shards first, then the index, and nothing at all
 //! where the digest is equal.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::ObjectMeta;
-use mqtt_access_core::bundle::{Bundle, BundleError, Digest, Encoded, IndexFile, encode};
+use mqtt_access_core::bundle::{Bundle, BundleError, Digest, Encoded, IndexFile, decode, encode};
 use thiserror::Error;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
@@ -270,6 +271,28 @@ pub(super) fn bundle_labels(tenant: &ObjectKey, kind: &str) -> BTreeMap<String, 
         (TENANT_LABEL.to_owned(), tenant.name.clone()),
         ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
     ])
+}
+
+/// Reads back what was published, shards with their contents, which no cache holds.
+pub(super) async fn read(
+    api: &Api<KubeSecret>,
+    index: &world::Published,
+    file: &IndexFile,
+) -> Result<Result<Bundle, BundleError>, kube::Error> {
+    let reads: Vec<_> = file.shards.iter().map(|digest| read_shard(api, index.key().name, digest).boxed()).collect();
+    let read: Vec<_> = stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await?;
+    let shards: HashMap<&Digest, Vec<u8>> = read.into_iter().flatten().collect();
+    Ok(block_in_place(|| decode(file, |digest| shards.get(digest).map(|bytes| Cow::Borrowed(bytes.as_slice())))))
+}
+
+async fn read_shard<'d>(
+    api: &Api<KubeSecret>,
+    index: String,
+    digest: &'d Digest,
+) -> Result<Option<(&'d Digest, Vec<u8>)>, kube::Error> {
+    let secret = api.get_opt(&names::shard(&index, digest.as_str())).await?;
+    let bytes = secret.and_then(|secret| secret.data?.remove(data::SHARD));
+    Ok(bytes.map(|bytes| (digest, bytes.0)))
 }
 
 /// A tenant that cannot be read any more is suspended wherever it is published: it keeps its claims and nothing else.

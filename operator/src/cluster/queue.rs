@@ -23,11 +23,12 @@ struct State<K> {
     order: BTreeSet<(Instant, K)>,
     due: HashMap<K, Instant>,
     running: HashSet<K>,
+    closed: bool,
 }
 
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        let state = State { order: BTreeSet::new(), due: HashMap::new(), running: HashSet::new() };
+        let state = State { order: BTreeSet::new(), due: HashMap::new(), running: HashSet::new(), closed: false };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 }
@@ -39,15 +40,24 @@ impl<K: Clone + Hash + Ord> Queue<K> {
         self.changed.notify_waiters();
     }
 
-    /// The next name that is due and that nobody works on. Waits for it.
-    pub(super) async fn next(&self) -> K {
+    /// Whoever asks for more is told that there is none.
+    pub(super) fn close(&self) {
+        self.with(|state| state.closed = true);
+        self.changed.notify_waiters();
+    }
+
+    /// The next name that is due and that nobody works on. Waits for it; `None` once the queue is closed.
+    pub(super) async fn next(&self) -> Option<K> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let now = Instant::now();
+            if self.with(|state| state.closed) {
+                return None;
+            }
             match self.with(|state| state.take(now)) {
-                Ok(key) => return key,
+                Ok(key) => return Some(key),
                 Err(Some(at)) => _ = tokio::time::timeout_at(at, changed).await,
                 Err(None) => changed.await,
             }
@@ -107,7 +117,7 @@ mod tests {
         queue.push(key("a"), COALESCE);
         tokio::time::advance(COALESCE / 2).await;
         queue.push(key("a"), COALESCE);
-        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await, Some(key("a")));
         queue.done(&key("a"));
         let more = tokio::time::timeout(COALESCE * 2, queue.next()).await;
         assert!(more.is_err());
@@ -117,11 +127,11 @@ mod tests {
     async fn a_request_during_the_work_is_done_after_it() {
         let queue = Queue::default();
         queue.push(key("a"), Duration::ZERO);
-        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await, Some(key("a")));
         queue.push(key("a"), Duration::ZERO);
         assert!(tokio::time::timeout(COALESCE, queue.next()).await.is_err());
         queue.done(&key("a"));
-        assert_eq!(queue.next().await, key("a"));
+        assert_eq!(queue.next().await, Some(key("a")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -130,6 +140,14 @@ mod tests {
         queue.push(key("a"), Duration::from_mins(10));
         queue.push(key("a"), Duration::ZERO);
         let soon = tokio::time::timeout(Duration::from_secs(1), queue.next()).await;
-        assert_eq!(soon.ok(), Some(key("a")));
+        assert_eq!(soon.ok().flatten(), Some(key("a")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_queue_gives_nothing_more_whoever_waits() {
+        let queue = Queue::default();
+        queue.push(key("a"), COALESCE);
+        let (told, ()) = tokio::join!(queue.next(), async { queue.close() });
+        assert_eq!((told, queue.next().await), (None, None));
     }
 }

@@ -4,13 +4,13 @@
 mod events;
 mod objects;
 mod tests_passed;
+mod unserved;
 mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Resource;
 use mqtt_access_core::bundle::Bundle;
 use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
@@ -31,7 +31,8 @@ use crate::analysis::{self, Analysis};
 use crate::compile::{KeyReport, Reports};
 use crate::config::Broker;
 pub(super) use tests_passed::{Tested, test};
-use write::{condition, write_status};
+pub(super) use unserved::{Courtesy, Unserved, note, unserved};
+use write::{condition, is_said, write_status};
 
 /// How often the policies of a tenant are analysed anew while only its devices change, and the devices that they select counted.
 const COUNT_EVERY: Duration = Duration::from_secs(30);
@@ -208,41 +209,6 @@ pub(super) async fn failed(context: &Context, tenant: &Arc<MqttTenant>, error: &
     write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await
 }
 
-/// A tenant of a broker that this operator does not know. Another operator may serve it: its word counts, so this one
-/// speaks only while nobody has said anything about this generation, and never to the tenant's devices and policies.
-pub(super) async fn elsewhere(context: &Context, tenant: &Stored<MqttTenant>) -> Result<(), ReportError> {
-    let status = tenant.decoded().and_then(|tenant| tenant.status.as_ref());
-    if status.and_then(|status| status.observed_generation) == tenant.meta().generation {
-        return Ok(());
-    }
-    write_tenant(
-        context,
-        tenant,
-        not_served(tenant, "no operator has said that it serves the broker `spec.broker` names"),
-    )
-    .await
-}
-
-/// A tenant whose namespace may not attach to the broker.
-pub(super) async fn not_admitted(
-    context: &Context,
-    key: &ObjectKey,
-    tenant: &Stored<MqttTenant>,
-) -> Result<(), ReportError> {
-    let why = "tenants of this namespace may not attach to that broker; ask the platform team";
-    write_tenant(context, tenant, not_served(tenant, why)).await?;
-    objects::homeless(context, key, &Homeless::not_served()).await
-}
-
-fn not_served(tenant: &Stored<MqttTenant>, why: &str) -> MqttTenantStatus {
-    let conditions = vec![
-        condition(tenant, TenantReady::NotServed, why.to_owned()),
-        condition(tenant, TenantIsolated::NotServed, why.to_owned()),
-        condition(tenant, TenantPublished::NotServed, why.to_owned()),
-    ];
-    MqttTenantStatus { observed_generation: tenant.meta().generation, conditions, ..MqttTenantStatus::default() }
-}
-
 /// A tenant that does not decode.
 pub(super) async fn undecodable(context: &Context, key: &ObjectKey) -> Result<(), ReportError> {
     let stored = context.world(|world| world.tenants.get(key));
@@ -251,7 +217,8 @@ pub(super) async fn undecodable(context: &Context, key: &ObjectKey) -> Result<()
         let message =
             format!("the object does not decode, so all its clients are refused; correct it: {}", broken.error);
         let ready = condition(stored.as_ref(), TenantReady::Invalid, message);
-        _ = write_status(context, stored.as_ref(), &[ready], serde_json::Map::new()).await?;
+        let news: Vec<Condition> = [ready].into_iter().filter(|ready| !is_said(stored.as_ref(), ready)).collect();
+        _ = write_status(context, stored.as_ref(), &news, serde_json::Map::new()).await?;
     }
     objects::homeless(context, key, &Homeless::not_ready()).await
 }
@@ -273,11 +240,6 @@ impl Homeless {
         let message =
             format!("there is no MqttTenant `{tenant}` in this namespace; create it or correct `spec.tenantRef`");
         Self { device: DeviceReady::TenantNotFound, policy: PolicyAccepted::TenantNotFound, message }
-    }
-
-    fn not_served() -> Self {
-        let message = "the tenant is not served by this operator; see its conditions".to_owned();
-        Self { device: DeviceReady::TenantNotReady, policy: PolicyAccepted::TenantNotServed, message }
     }
 
     fn not_ready() -> Self {

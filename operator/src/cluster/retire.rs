@@ -27,7 +27,8 @@ pub(super) async fn except(context: &Context, tenant: &ObjectKey, keep: Option<&
 
 /// Removes whatever a tenant has in the bundle namespace of one broker. The index goes first: with it, access ends.
 pub(super) async fn from(context: &Context, tenant: &ObjectKey, broker: &Broker) -> Result<(), RetireError> {
-    let left = context.world(|world| left(world, broker, tenant));
+    let seen = context.config.sees(&tenant.namespace);
+    let left = context.world(|world| left(world, broker, tenant, seen));
     if left.is_empty() {
         return Ok(());
     }
@@ -49,10 +50,11 @@ pub(super) async fn from(context: &Context, tenant: &ObjectKey, broker: &Broker)
     Ok(())
 }
 
-fn left(world: &mut World, broker: &Broker, tenant: &ObjectKey) -> Vec<ObjectMeta> {
+fn left(world: &mut World, broker: &Broker, tenant: &ObjectKey, seen: bool) -> Vec<ObjectMeta> {
     let group = Group::Tenant(tenant.clone());
-    // While there is such a tenant, even one that is not served now, what was revoked stays revoked.
-    let exists = world.tenants.get(tenant).is_some();
+    // While there is such a tenant, even one that is not served now, what was revoked stays revoked. Where nobody looks there
+    // may be one.
+    let exists = !seen || world.tenants.get(tenant).is_some();
     let caches = world.broker(&broker.name);
     let indexes = caches.indexes.group(&group).map(|index| index.metadata.clone());
     let keys = caches.ticket_keys.group(&group).map(|key| key.0.metadata.clone());

@@ -1,45 +1,36 @@
-//! Wiring: watches into caches into the queue, and workers that reconcile once every cache is complete.
+//! Wiring: watches into caches into the queue, and workers that reconcile once every cache is complete and this replica
+//! leads.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt as _, Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret as KubeSecret};
-use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::acl_files::{self, MAP_LABEL, SECRET_LABEL};
-use super::cache::{Cache, Cached};
 use super::controller::{self, Context};
+use super::leader::{Election, Fence, Lost};
 use super::token_service::Cluster;
-use super::world::{NamespaceMeta, Reference, Shard, World};
-use super::{admin, figures};
-use crate::config::{Broker, Config};
-use crate::names::{BUNDLE_LABEL, CREDENTIAL_LABEL, GENERATED_LABEL};
+use super::watches::watches;
+use super::{acl_files, admin, figures};
+use crate::config::Config;
+use crate::credential::NoRandomness;
 use crate::service::{self, ServiceError};
 
 /// How many tenants are reconciled at once.
 const WORKERS: usize = 4;
 /// Every tenant is looked at again after this time, whatever was heard of it.
 const RESYNC: Duration = Duration::from_mins(10);
+/// How long reconciles that have begun may take at a shutdown: another replica waits for the Lease.
+const GRACE: Duration = Duration::from_millis(500);
 
-/// The library's own pauses grow to half a minute: too long a wait for the first edit after an outage.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Why the controller does not start.
+/// Why the controller does not start, or ends.
 #[derive(Debug, Error)]
 pub(crate) enum StartError {
     /// There is no cluster to talk to.
@@ -48,9 +39,15 @@ pub(crate) enum StartError {
     /// The address is taken, or not one of this machine.
     #[error("cannot listen on {0}; choose another address with `--admin`, or stop what listens there")]
     Listen(SocketAddr, #[source] io::Error),
+    /// A replica would have no name of its own.
+    #[error("cannot stand for election")]
+    Identity(#[from] NoRandomness),
     /// A task of the controller ended.
     #[error("a task of the controller ended; see the log")]
     Task,
+    /// Another replica may lead now.
+    #[error("this replica does not lead any more")]
+    Lease(#[from] Lost),
     /// The token service is configured and does not start.
     #[error("the token service ended")]
     Service(#[from] ServiceError),
@@ -67,25 +64,57 @@ pub(crate) async fn run(
         None => None,
     };
     let client = Client::try_default().await.map_err(StartError::Client)?;
-    let context = Arc::new(Context::new(client, config));
+    let fence = Arc::new(Fence::new(config.leader_election.is_some()));
+    let election = config.leader_election.as_ref();
+    let election = election.map(|settings| Election::new(client.clone(), settings, Arc::clone(&fence))).transpose()?;
+    let context = Arc::new(Context::new(client, config, fence));
+    let (stop, stopped) = watch::channel(false);
     let mut tasks: JoinSet<()> = watches(&context).into_iter().collect();
-    (0..WORKERS).for_each(|_| _ = tasks.spawn(work(Arc::clone(&context))));
     tasks.spawn(resync(Arc::clone(&context)));
-    tasks.spawn(acl_files::keep(Arc::clone(&context)));
     tasks.spawn(figures::check(Arc::clone(&context)));
     admin.map(|listener| tasks.spawn(admin::serve(listener, Arc::clone(&context))));
-    let (stop, stopped) = watch::channel(false);
+    let mut workers = JoinSet::new();
+    (0..WORKERS).for_each(|_| _ = workers.spawn(work(Arc::clone(&context))));
+    workers.spawn(acl_files::keep(Arc::clone(&context)));
     let service = token_service(&context, stopped);
     tokio::pin!(service);
     tokio::select! {
         ended = &mut service => Err(ended.err().map_or(StartError::Task, StartError::Service)),
         // None of them ends by itself: it panicked. A new process begins with complete caches.
         _ = tasks.join_next() => Err(StartError::Task),
+        _ = workers.join_next() => Err(StartError::Task),
+        lost = lead(&context, election.as_ref()) => Err(StartError::Lease(lost)),
         () = shutdown => {
             tracing::info!("stopping");
             stop.send_replace(true);
-            service.await.map_err(StartError::Service)
+            let (ended, ()) = tokio::join!(service, hand_over(&context, workers, election.as_ref()));
+            ended.map_err(StartError::Service)
         }
+    }
+}
+
+/// Until the Lease is lost; for ever where there is no election. Who knows nothing yet does not stand in the way of one who does.
+async fn lead(context: &Context, election: Option<&Election>) -> Lost {
+    context.ready().await;
+    match election {
+        Some(election) => match election.run().await {
+            Err(lost) => lost,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// What has begun is finished, for a moment; then another replica may begin.
+async fn hand_over(context: &Context, mut workers: JoinSet<()>, election: Option<&Election>) {
+    context.queue.close();
+    context.acl_files.close();
+    let finished = async { while workers.join_next().await.is_some() {} };
+    // Whoever stands by has begun nothing.
+    if context.fence.is_open() && context.is_ready() && timeout(GRACE, finished).await.is_err() {
+        tracing::info!("reconciles that take long are cut off; they are begun anew by whoever leads next");
+    }
+    if let Some(election) = election {
+        election.release().await;
     }
 }
 
@@ -99,168 +128,26 @@ async fn token_service(context: &Arc<Context>, mut stopped: watch::Receiver<bool
     Ok(())
 }
 
+/// One tenant after the other, until the queue is closed.
 async fn work(context: Arc<Context>) {
     context.ready().await;
-    loop {
-        let key = context.queue.next().await;
+    while let Some(key) = context.queue.next().await {
         controller::reconcile(&context, &key).await;
         context.queue.done(&key);
     }
 }
 
+/// Asks for every tenant at the start, when this replica begins to lead, and now and then.
 async fn resync(context: Arc<Context>) {
     context.ready().await;
     tracing::info!("every cache is complete");
+    let mut leads = context.fence.is_open();
     loop {
         let names = context.world(|world| world.tenant_names());
         names.into_iter().for_each(|name| context.queue.push(name, Duration::ZERO));
-        tokio::time::sleep(RESYNC).await;
-    }
-}
-
-fn watches(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
-    let client = context.client.clone();
-    let secrets: Api<KubeSecret> = Api::all(client.clone());
-    let feed = |dependents| Feed { context: Arc::clone(context), dependents, broker: None };
-    let mut watches = vec![
-        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.tenants).boxed(),
-        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.devices).boxed(),
-        feed(false).run(watcher(Api::all(client.clone()), every()), |world| &mut world.policies).boxed(),
-        feed(false)
-            .run(converted(watcher(secrets, every().labels(GENERATED_LABEL))), |world| &mut world.generated)
-            .boxed(),
-        feed(true)
-            .run(
-                converted::<_, Reference>(watcher(
-                    Api::<PartialObjectMeta<KubeSecret>>::all(client.clone()),
-                    credentials(),
-                )),
-                |world| &mut world.references,
-            )
-            .boxed(),
-    ];
-    if context.config.needs_namespaces() {
-        let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client), every());
-        watches.push(feed(true).run(converted::<_, NamespaceMeta>(namespaces), |world| &mut world.namespaces).boxed());
-    }
-    watches.extend(context.config.brokers.iter().flat_map(|broker| broker_watches(context, broker)));
-    watches.extend(context.config.brokers.iter().flat_map(|broker| acl_watches(context, broker)));
-    watches
-}
-
-fn broker_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'static, ()>> {
-    let secrets: Api<KubeSecret> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
-    let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
-    let feed = || Feed { context: Arc::clone(context), dependents: false, broker: None };
-    let shards: Api<PartialObjectMeta<KubeSecret>> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
-    let [of_indexes, of_ticket_keys, of_revocations, of_shards] = [(); 4].map(|()| broker.name.clone());
-    vec![
-        feed()
-            .run(converted(watcher(secrets.clone(), of("index"))), move |world| &mut world.broker(&of_indexes).indexes)
-            .boxed(),
-        feed()
-            .run(converted(watcher(secrets.clone(), of("ticket-key"))), move |world| {
-                &mut world.broker(&of_ticket_keys).ticket_keys
-            })
-            .boxed(),
-        feed()
-            .run(converted(watcher(secrets, of("revocations"))), move |world| {
-                &mut world.broker(&of_revocations).revocations
-            })
-            .boxed(),
-        feed()
-            .run(converted::<_, Shard>(watcher(shards, of("shard"))), move |world| &mut world.broker(&of_shards).shards)
-            .boxed(),
-    ]
-}
-
-fn acl_watches(context: &Arc<Context>, broker: &Broker) -> Vec<BoxFuture<'static, ()>> {
-    let (client, namespace) = (|| context.client.clone(), &broker.bundle_namespace);
-    let of = |kind: &str| every().labels(&format!("{BUNDLE_LABEL}={kind}"));
-    let feed = || Feed { context: Arc::clone(context), dependents: false, broker: Some(broker.name.clone()) };
-    let maps = watcher(Api::<ConfigMap>::namespaced(client(), namespace), of(MAP_LABEL));
-    let secrets = watcher(Api::<KubeSecret>::namespaced(client(), namespace), of(SECRET_LABEL));
-    let [of_maps, of_secrets] = [(); 2].map(|()| broker.name.clone());
-    vec![
-        feed().run(converted(maps), move |world| &mut world.broker(&of_maps).acl_maps).boxed(),
-        feed().run(converted(secrets), move |world| &mut world.broker(&of_secrets).acl_secrets).boxed(),
-    ]
-}
-
-fn every() -> watcher::Config {
-    watcher::Config::default()
-}
-
-fn credentials() -> watcher::Config {
-    every().labels(&format!("{CREDENTIAL_LABEL}=true"))
-}
-
-fn converted<K, C: From<K>>(
-    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-) -> impl Stream<Item = Result<Event<C>, watcher::Error>> {
-    stream.map(|event| {
-        event.map(|event| match event {
-            Event::Apply(object) => Event::Apply(object.into()),
-            Event::Delete(object) => Event::Delete(object.into()),
-            Event::Init => Event::Init,
-            Event::InitApply(object) => Event::InitApply(object.into()),
-            Event::InitDone => Event::InitDone,
-        })
-    })
-}
-
-/// One watch: its events go to a cache, and the tenants they concern to the queue.
-struct Feed {
-    context: Arc<Context>,
-    /// The broker whose ACL files the objects are.
-    broker: Option<String>,
-    /// Whether what depends on the object is concerned, rather than its own tenant.
-    dependents: bool,
-}
-
-impl Feed {
-    async fn run<C: Cached>(
-        self,
-        stream: impl Stream<Item = Result<Event<C>, watcher::Error>>,
-        cache: impl Fn(&mut World) -> &mut Cache<C>,
-    ) {
-        let stream = stream.backoff(Pauses(FIRST_PAUSE));
-        futures::pin_mut!(stream);
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(event) => self.take(event, &cache),
-                // The backoff retries; the caches stay as they are until then.
-                Err(error) => tracing::warn!(error = %crate::error_chain(&error), "a watch failed and is retried"),
-            }
+        tokio::select! {
+            () = tokio::time::sleep(RESYNC) => {}
+            () = context.fence.opened(), if !leads => leads = true,
         }
-    }
-
-    fn take<C: Cached>(&self, event: Event<C>, cache: impl Fn(&mut World) -> &mut Cache<C>) {
-        let concerned = self.context.world(|world| {
-            let groups = cache(world).apply(event);
-            // Before the caches are complete nothing may be done; the first resync then asks for everything.
-            if world.is_complete() { world.concerned(groups, self.dependents) } else { BTreeSet::new() }
-        });
-        self.context.wake(concerned);
-        self.broker.iter().for_each(|broker| self.context.acl_files.wake(broker));
-    }
-}
-
-/// Pauses between attempts to watch, each twice the one before.
-struct Pauses(Duration);
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = FIRST_PAUSE;
     }
 }

@@ -2,6 +2,7 @@
 //! bearer tokens, devices.
 
 mod devices;
+mod follow;
 mod issuers;
 mod review;
 mod revocations;
@@ -16,6 +17,7 @@ use mqtt_access_core::secret::Secret;
 use super::cache::ObjectKey;
 use super::controller::Context;
 use crate::service::directory::{Access, ClusterError, DeviceError, DeviceKey, Directory, Issuer, Review, RevokeError};
+pub(super) use follow::{FollowError, follow};
 pub(super) use issuers::Issuers;
 pub(super) use revocations::{RevocationList, RevocationsError, in_force};
 

@@ -12,7 +12,7 @@ use mqtt_access_core::bundle::{IndexFile, decode_index};
 use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, Stored};
 
 use super::acl_files::AclObject;
-use super::cache::{Cache, Cached, Group, ObjectKey};
+use super::cache::{Cache, Cached, Group, ObjectKey, Scope};
 use super::token_service::RevocationList;
 use crate::compile;
 use crate::config::{Broker, Config};
@@ -75,13 +75,14 @@ pub(super) enum Standing {
 impl World {
     pub(super) fn new(config: Arc<Config>) -> Self {
         let brokers = config.brokers.iter().map(|broker| (broker.name.clone(), BrokerCaches::default())).collect();
+        let scopes = || scopes(&config);
         Self {
+            tenants: Cache::over(scopes()),
+            devices: Cache::over(scopes()),
+            policies: Cache::over(scopes()),
+            generated: Cache::over(scopes()),
+            references: Cache::over(scopes()),
             config,
-            tenants: Cache::default(),
-            devices: Cache::default(),
-            policies: Cache::default(),
-            generated: Cache::default(),
-            references: Cache::default(),
             namespaces: Cache::default(),
             brokers,
         }
@@ -182,6 +183,12 @@ impl World {
     pub(super) fn broker(&mut self, name: &str) -> &mut BrokerCaches {
         self.brokers.entry(name.to_owned()).or_default()
     }
+}
+
+/// The watches of whatever belongs to tenants: one, or one for each namespace that the configuration lists.
+pub(super) fn scopes(config: &Config) -> Vec<Scope> {
+    let listed = config.namespaces.as_deref();
+    listed.map_or_else(|| vec![Scope::All], |listed| listed.iter().cloned().map(Scope::Namespace).collect())
 }
 
 fn tenant(group: Group) -> Option<ObjectKey> {

@@ -5,7 +5,7 @@ use mqtt_access_core::password::{HashError, ImportedHash, MAX_PASSWORD_BYTES};
 use mqtt_access_core::secret::Secret;
 
 use super::problem;
-use crate::compile::{Key, KeyProblem, Rotated};
+use crate::compile::{Key, KeyProblem};
 use crate::login::Password;
 use crate::names::{CREDENTIAL_LABEL, GENERATED_LABEL, data};
 
@@ -22,7 +22,7 @@ pub(crate) fn read_key(name: &str, secret: &KubeSecret) -> Key {
         Ok((key_id(secret).map_err(|()| wrong_id)?, key))
     });
     match read {
-        Ok((id, secret)) => Key::Ready { id, secret, rotated: Rotated::default(), secret_name: name.to_owned() },
+        Ok((id, secret)) => Key::Ready { id, secret, rotated: Box::default(), secret_name: name.to_owned() },
         Err(why) => problem(KeyProblem::Invalid, invalid(name, why)),
     }
 }

@@ -14,7 +14,7 @@ use crate::manifest::lines::RuleLines;
 pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answer, ExplainError> {
     let client = Client::try_default().await.map_err(|error| ExplainError::NoCluster(error.into()))?;
     // Which namespaces a broker admits was for the operator to say, and its conditions tell.
-    let mut config = config.clone();
+    let mut config = Config { namespaces: None, ..config.clone() };
     config.brokers.iter_mut().for_each(|broker| broker.tenant_namespace_selector = LabelSelector::default());
     let mut objects = Objects { tenants: tenants(question, &client).await?, ..Objects::default() };
     let (owner, _) = question.tenant(&objects, &config)?;

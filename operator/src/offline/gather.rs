@@ -193,7 +193,11 @@ fn job_name(device: &DeviceCredential) -> String {
 fn serving<'c>(config: &'c Config, tenant: &MqttTenant) -> Result<&'c Broker, &'static str> {
     let broker = config.broker(&tenant.spec.broker);
     let broker = broker.ok_or("`spec.broker` names no broker of the configuration")?;
-    let labels = [("kubernetes.io/metadata.name".to_owned(), tenant.namespace().unwrap_or_default())];
+    let namespace = tenant.namespace().unwrap_or_default();
+    if !config.sees(&namespace) {
+        return Err("`namespaces` of the configuration does not list its namespace");
+    }
+    let labels = [("kubernetes.io/metadata.name".to_owned(), namespace)];
     if broker.admits(&labels.into()) {
         Ok(broker)
     } else {

@@ -172,12 +172,12 @@ impl Secrets {
                 Key::Login {
                     scram: scram.then(keys),
                     password: password.then(verifier),
-                    rotated: Rotated::default(),
+                    rotated: Box::default(),
                     secret_name,
                 }
             }
             (_, Some(known)) => read_key(&secret_name, known),
-            (_, None) => Key::Ready { id: None, secret: secret(), rotated: Rotated::default(), secret_name },
+            (_, None) => Key::Ready { id: None, secret: secret(), rotated: Box::default(), secret_name },
         }
     }
 
@@ -240,7 +240,7 @@ fn with_previous(key: Key, owner: Owner<'_>, from: &KubeSecret) -> Key {
         let (since, until) = (record.rotated_at, record.previous_valid_until?);
         Some(Spare { secret: previous_of(owner, from)?, since, until })
     });
-    let rotated = Rotated { spares: Spares { previous, next: None }, ..rotated };
+    let rotated = Box::new(Rotated { spares: Spares { previous, next: None }, ..*rotated });
     Key::Ready { id, secret, rotated, secret_name }
 }
 
@@ -249,7 +249,7 @@ fn own(owner: Owner<'_>, name: &str, plain: Secret) -> Found {
     let secret_name = name.to_owned();
     match owner {
         Owner::Device { .. } | Owner::AccessKey { .. } => {
-            Found::Key(Key::Ready { id: None, secret: plain, rotated: Rotated::default(), secret_name })
+            Found::Key(Key::Ready { id: None, secret: plain, rotated: Box::default(), secret_name })
         }
         Owner::Login { .. } => match own_password(plain) {
             Ok(password) => Found::Password(password, secret_name),

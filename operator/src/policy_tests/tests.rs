@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compile::{Gathered, Key, Rotated, compile, wanted_claims};
+use crate::compile::{Gathered, Key, compile, wanted_claims};
 
 fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
     let metadata = json!({"namespace": "ns", "name": name});
@@ -17,7 +17,7 @@ fn key() -> Key {
     Key::Ready {
         id: None,
         secret: mqtt_access_core::secret::Secret::new(vec![1; 32]),
-        rotated: Rotated::default(),
+        rotated: Box::default(),
         secret_name: "s".to_owned(),
     }
 }
@@ -26,12 +26,7 @@ fn login() -> Key {
     let secret = || mqtt_access_core::secret::Secret::new(vec![1; 32]);
     let scram = mqtt_access_core::scram::Keys { salt: secret(), stored_key: secret(), server_key: secret() };
     let password = mqtt_access_core::password::Verifier::fast(&secret(), &secret());
-    Key::Login {
-        scram: Some(scram),
-        password: Some(password),
-        rotated: Rotated::default(),
-        secret_name: "s".to_owned(),
-    }
+    Key::Login { scram: Some(scram), password: Some(password), rotated: Box::default(), secret_name: "s".to_owned() }
 }
 
 fn gathered(tests: &Value) -> Gathered {

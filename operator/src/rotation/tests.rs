@@ -219,7 +219,7 @@ fn whoever_deletes_a_secret_and_asks_for_another_gets_another() {
 }
 
 /// What can happen to a secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Happening {
     /// Time goes by, or the clock is set back.
     Clock(i64),
@@ -379,7 +379,7 @@ proptest! {
         let mut cluster = Cluster::new();
         for happening in happenings {
             let (before, removed) = (cluster.published.clone(), cluster.removed);
-            cluster.happens(happening.clone());
+            cluster.happens(happening);
             // Whoever has what the Secret says is let in, unless somebody wrote it there with his own hands a moment ago.
             prop_assert!(cluster.edited || cluster.accepts(cluster.secret.current), "{happening:?}");
             // What was in force is accepted on, unless its time was over before it was replaced, or somebody took it out.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::Bundle;
+use mqtt_access_core::bundle::{Bundle, FORMAT_VERSION};
 use mqtt_access_sidecar::{Applied, Files, ReloadError};
 
 use crate::fixture::{self, DEV1, DEV1_USERNAME, acme_key, device_password, files, globex_key};
@@ -41,9 +41,10 @@ async fn what_does_not_decode_leaves_the_last_good_bundle() {
         *shard = std::sync::Arc::new([bytes.as_slice(), b"x"].concat());
     }
     let no_shards = Files { shards: BTreeMap::new(), ..good.clone() };
+    let header = |version: u32| format!("mqtt-access-index {version} ");
     for (offer, reason) in [
         (truncated, "WrongDigest"),
-        (replaced(&good, "mqtt-access-index 3 ", "mqtt-access-index 4 "), "UnknownVersion"),
+        (replaced(&good, &header(FORMAT_VERSION), &header(FORMAT_VERSION + 1)), "UnknownVersion"),
         (replaced(&good, "\"revision\":11", "\"revision\":12"), "WrongDigest"),
         (replaced(&good, "mqtt-access-index", "mqtt-access-shard"), "Header"),
         (Files::default(), "Header"),

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::Ports;
 use super::files::Files;
+use super::site::Site;
 use crate::program::guarded;
 use crate::tools;
 
-pub(super) fn etcd(files: &Files, ports: Ports) -> Command {
-    let clients = format!("http://127.0.0.1:{}", ports.etcd_clients);
-    let peers = format!("http://127.0.0.1:{}", ports.etcd_peers);
+pub(super) fn etcd(files: &Files, site: Site) -> Command {
+    let clients = format!("http://127.0.0.1:{}", site.etcd_clients);
+    let peers = format!("http://127.0.0.1:{}", site.etcd_peers);
     let mut command = guarded(tools::control_plane("etcd"));
     command.arg(flag("data-dir", &files.etcd_data));
     command.arg(format!("--listen-client-urls={clients}")).arg(format!("--advertise-client-urls={clients}"));
@@ -20,13 +20,20 @@ pub(super) fn etcd(files: &Files, ports: Ports) -> Command {
     command
 }
 
-pub(super) fn api_server(files: &Files, ports: Ports) -> Command {
+pub(super) fn api_server(files: &Files, site: Site) -> Command {
     let mut command = guarded(tools::control_plane("kube-apiserver"));
-    command.arg(format!("--etcd-servers=http://127.0.0.1:{}", ports.etcd_clients));
-    command.arg(format!("--secure-port={}", ports.api_server));
-    // It would refuse to publish a loopback address as the endpoint of the service `kubernetes`; nobody asks for that one.
-    command.args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]);
-    command.args(["--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC", "--profiling=false"]);
+    command.arg(format!("--etcd-servers=http://127.0.0.1:{}", site.etcd_clients));
+    command.arg(format!("--secure-port={}", site.api_server));
+    if let Some(node) = site.node {
+        command.arg("--bind-address=0.0.0.0").arg(format!("--advertise-address={node}"));
+        command.args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"]);
+        command.arg("--kubelet-preferred-address-types=InternalIP");
+    } else {
+        // It would refuse to publish a loopback address as the endpoint of the service `kubernetes`; nobody asks for that one.
+        command.args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]);
+        command.arg("--authorization-mode=RBAC");
+    }
+    command.args(["--service-cluster-ip-range=10.0.0.0/24", "--profiling=false"]);
     command.arg(flag("tls-cert-file", &files.certificate));
     command.arg(flag("tls-private-key-file", &files.certificate_key));
     command.arg(flag("token-auth-file", &files.tokens));
@@ -40,16 +47,20 @@ pub(super) fn api_server(files: &Files, ports: Ports) -> Command {
     command
 }
 
-pub(super) fn controller_manager(files: &Files, ports: Ports) -> Command {
+pub(super) fn controller_manager(files: &Files, site: Site) -> Command {
     let mut command = guarded(tools::control_plane("kube-controller-manager"));
     command.arg(flag("kubeconfig", &files.controller_kubeconfig));
     command.arg(flag("root-ca-file", &files.authority));
     command.arg(flag("tls-cert-file", &files.certificate));
     command.arg(flag("tls-private-key-file", &files.certificate_key));
-    command.arg(format!("--secure-port={}", ports.controller_manager));
+    command.arg(format!("--secure-port={}", site.controller_manager));
     command.args(["--bind-address=127.0.0.1", "--leader-elect=false"]);
-    let controllers = ["garbage-collector", "namespace", "serviceaccount", "clusterrole-aggregation"];
-    command.arg(format!("--controllers={}-controller", controllers.join("-controller,")));
+    if site.node.is_some() {
+        command.arg("--controllers=*");
+    } else {
+        let controllers = ["garbage-collector", "namespace", "serviceaccount", "clusterrole-aggregation"];
+        command.arg(format!("--controllers={}-controller", controllers.join("-controller,")));
+    }
     command
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rcgen::KeyPair;
 use serde_json::json;
 
-use super::{ADMIN, ADMIN_TOKEN};
+use super::{ADMIN, ADMIN_TOKEN, NODE_TOKEN, SCHEDULER_TOKEN, SERVICE_ADDRESS};
 use crate::certificates::{Authority, Certificate};
 
 /// One event per request at its end, and for watches at their start, which is when they were allowed.
@@ -59,7 +59,7 @@ impl Files {
 
     fn write_certificates(&self) {
         let authority = Authority::new();
-        let Certificate { chain, key } = authority.certificate();
+        let Certificate { chain, key } = authority.certificate_also_for(&[SERVICE_ADDRESS]);
         write(&self.authority, &authority.pem());
         write(&self.certificate, &chain);
         write(&self.certificate_key, &key);
@@ -73,8 +73,14 @@ impl Files {
 
     fn write_tokens(&self) {
         let manager = "system:kube-controller-manager";
-        let tokens =
-            format!("{ADMIN_TOKEN},{ADMIN},{ADMIN},system:masters\nmanager-token,{manager},{manager},system:masters\n");
+        let scheduler = "system:kube-scheduler";
+        let node = "system:node:node";
+        let tokens = format!(
+            "{ADMIN_TOKEN},{ADMIN},{ADMIN},system:masters\n\
+             manager-token,{manager},{manager},system:masters\n\
+             {SCHEDULER_TOKEN},{scheduler},{scheduler},\n\
+             {NODE_TOKEN},{node},{node},system:nodes\n"
+        );
         write(&self.tokens, &tokens);
         write_kubeconfig(&self.admin_kubeconfig, &self.url, &self.authority, ADMIN_TOKEN);
         write_kubeconfig(&self.controller_kubeconfig, &self.url, &self.authority, "manager-token");

@@ -41,9 +41,10 @@ impl Attempt {
             return self;
         };
         let fast = |plain: Secret| Verifier::fast(&ticket_key, &plain);
-        match &mut device.login {
-            Some(login) => (login.password, login.spares) = (Some(fast(current)), spares.map(fast)),
-            None => (device.secret, device.spares) = (Some(current), spares),
+        if let Some(login) = &mut device.login {
+            (login.password, login.spares) = (Some(fast(current)), spares.map(fast));
+        } else {
+            (device.secret, device.spares) = (Some(current), spares);
         }
         self
     }

@@ -4,5 +4,6 @@
 
 mod compiled;
 mod corpus;
+mod example;
 mod reload;
 mod watcher;

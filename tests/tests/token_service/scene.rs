@@ -65,6 +65,9 @@ fn manifests() -> Vec<Manifest> {
     };
     let rules = json!([{"apiGroups": ["mqttaccess.io"], "resources": ["mqtttenants/tokens"], "resourceNames": ["t"], "verbs": ["create", "get"]}]);
     let subject = json!([{"kind": "ServiceAccount", "namespace": "shop", "name": "app"}]);
+    let leases = json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "list", "watch", "create", "update"]}]);
+    let operator = json!([{"kind": "ServiceAccount", "namespace": "mqtt-access", "name": "operator"}]);
+    let system = |rest: &Value| edited(rest.clone(), &json!({"metadata": {"namespace": "mqtt-access"}}));
     let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "issuer"});
     vec![
         namespace("shop"),
@@ -72,6 +75,8 @@ fn manifests() -> Vec<Manifest> {
         policy("shop", "t", "all", &json!({"everyone": true}), &[rule("Allow", &["shop/t/#"])]),
         rbac("Role", json!({"rules": rules})),
         rbac("RoleBinding", json!({"roleRef": role, "subjects": subject})),
+        system(&rbac("Role", json!({"rules": leases}))),
+        system(&rbac("RoleBinding", json!({"roleRef": role, "subjects": operator}))),
     ]
 }
 
@@ -89,6 +94,7 @@ impl Scene {
         let [one, two] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], ports::free())));
         cluster.apply(manifests()).await;
         let operator = cluster.operator_with(&["run", "--config", &config(files.path(), one)]).await;
+        operator.wait_for_line("\"leading\"", SOON).await;
         let second = cluster.operator_with(&["run", "--config", &config(files.path(), two)]).await;
         let backend = key(&cluster, "backend").await;
         let registrar = key(&cluster, "registrar").await;
@@ -235,6 +241,8 @@ fn config(folder: &Path, listen: SocketAddr) -> String {
     let config = json!({
         "brokers": [{"name": "default", "bundleNamespace": BUNDLES, "tenantNamespaceSelector": {}}],
         "tokenService": {"listen": listen.to_string(), "certificate": folder},
+        // The first replica reconciles, the second one only answers.
+        "leaderElection": {"namespace": "mqtt-access"},
     });
     let path = folder.join(format!("config-{}.yaml", listen.port()));
     std::fs::write(&path, config.to_string()).unwrap();

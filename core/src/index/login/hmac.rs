@@ -32,24 +32,24 @@ pub(super) fn login(
     let algorithms = &tenant.tenant().signature_algorithms;
     let (accepted, _) = proof.filter(|(_, algorithm)| algorithms.contains(algorithm)).ok_or(Reason::WrongProof)?;
     let ModeUsername { mode, key_id, instance_id: _ } = named;
-    let (client_id, by) = (credentials.client_id, By::secret(accepted));
+    let (client_id, by) = (credentials.client_id, By::secret(&accepted));
     Proven { tenant, key, mode, key_id, client_id, tokens: Vec::new(), by }.admit(now)
 }
 
 /// The first secret of a key that a proof was made with. A refusal takes as long for a key that is being replaced, for any
 /// other, and for one that does not exist.
-pub(super) fn proved_by<'i, T>(
-    key: Option<Key<'i>>,
+pub(super) fn proved_by<T>(
+    key: Option<Key<'_>>,
     now: UnixSeconds,
     check: impl Fn(&Secret) -> Option<T>,
-) -> Option<(Accepted<'i, Secret>, T)> {
+) -> Option<(Accepted<'_, Secret>, T)> {
     let mut accepted = key.into_iter().flat_map(|key| key.secrets(now));
-    (0..MAX_ACCEPTED).find_map(|_| match accepted.next() {
-        Some(accepted) => check(accepted.secret).map(|proof| (accepted, proof)),
-        None => {
-            black_box(check(&NOBODY));
-            None
+    (0..MAX_ACCEPTED).find_map(|_| {
+        if let Some(accepted) = accepted.next() {
+            return check(accepted.secret).map(|proof| (accepted, proof));
         }
+        black_box(check(&NOBODY));
+        None
     })
 }
 

@@ -103,7 +103,7 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
     let result = match (found, fitting) {
         (Ok((tenant, key, _)), Some(accepted)) => {
             let Credentials { username: key_id, password: _, client_id } = *credentials;
-            let by = By::verifier(accepted);
+            let by = By::verifier(&accepted);
             Proven { tenant, key, mode: Mode::Password, key_id, client_id, tokens: Vec::new(), by }.admit(now)
         }
         (Ok((_, _, Verifier::Slow(hash))), None) => return slow(hash, None),

@@ -39,7 +39,7 @@ pub(super) fn login(
     tenant.check_tokens(&tokens, credentials.client_id, now)?;
     // The session lasts no longer than the first of the secrets that its tokens were signed with.
     let by = signed_by.into_iter().min_by_key(|accepted| accepted.ends.unwrap_or(UnixSeconds::MAX));
-    let by = By::secret(by.ok_or(Reason::TokenMalformed)?);
+    let by = By::secret(&by.ok_or(Reason::TokenMalformed)?);
     let ModeUsername { mode, key_id, instance_id: _ } = named;
     Proven { tenant, key, mode, key_id, client_id: credentials.client_id, tokens, by }.admit(now)
 }

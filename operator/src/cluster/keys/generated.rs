@@ -296,7 +296,7 @@ fn ready(wanted: &Wanted, turn: &Turn) -> Raw {
             Err(why) => now(problem(KeyProblem::Invalid, format!("the Secret `{secret_name}` {why}"))),
         };
     }
-    now(Key::Ready { id: None, secret, rotated, secret_name })
+    now(Key::Ready { id: None, secret, rotated: Box::new(rotated), secret_name })
 }
 
 /// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.

@@ -46,15 +46,13 @@ impl LoginOf {
     }
 }
 
-impl LoginOf {
-    /// A login with the passwords that are accepted beside its own. They are generated ones: no others are.
-    pub(super) fn rotated(&self, key: Key, rotated: Rotated<Secret>, ticket_key: &Secret) -> Key {
-        let Key::Login { scram, password, rotated: _, secret_name } = key else { return key };
-        let Rotated { spares, status, due_since } = rotated;
-        let compared = password.is_some() && scram.is_none();
-        let spares = if compared { spares.map(|plain| Verifier::fast(ticket_key, &plain)) } else { Spares::default() };
-        Key::Login { scram, password, rotated: Rotated { spares, status, due_since }, secret_name }
-    }
+/// A login with the passwords that are accepted beside its own. They are generated ones: no others are.
+pub(super) fn with_spares(key: Key, rotated: Rotated<Secret>, ticket_key: &Secret) -> Key {
+    let Key::Login { scram, password, rotated: _, secret_name } = key else { return key };
+    let Rotated { spares, status, due_since } = rotated;
+    let compared = password.is_some() && scram.is_none();
+    let spares = if compared { spares.map(|plain| Verifier::fast(ticket_key, &plain)) } else { Spares::default() };
+    Key::Login { scram, password, rotated: Box::new(Rotated { spares, status, due_since }), secret_name }
 }
 
 impl Finder<'_> {

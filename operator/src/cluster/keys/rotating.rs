@@ -76,7 +76,7 @@ pub(super) struct Turn {
     due_since: Option<UnixSeconds>,
     transition: Option<Transition>,
     /// What stays where another secret was to be put in its place and could not be written.
-    instead: Option<Box<Turn>>,
+    instead: Option<Box<Self>>,
 }
 
 impl Turn {
@@ -216,7 +216,7 @@ impl Finder<'_> {
         let previous_valid_until = previous.as_ref().and_then(|previous| at(previous.until));
         let status = RotationStatus { rotated_at, previous_valid_until, ..RotationStatus::default() };
         let rotated = Rotated { spares: Spares { previous, next: None }, status, due_since: None };
-        Ok(Key::Ready { id, secret, rotated, secret_name })
+        Ok(Key::Ready { id, secret, rotated: Box::new(rotated), secret_name })
     }
 }
 

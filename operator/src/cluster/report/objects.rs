@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::tests_passed::{reason_before, tests_passed};
-use super::write::{HasStatus, Written, condition, write_status};
+use super::write::{HasStatus, Written, condition, is_said, write_status};
 use super::{Homeless, ReportError, events};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
@@ -57,7 +57,8 @@ pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless
     let devices = devices.into_iter().map(|device| {
         async move {
             let ready = condition(device.as_ref(), told.device, told.message.clone());
-            write_status(context, device.as_ref(), &[ready], generation(device.as_ref())).await.map(drop)
+            let news: Vec<_> = [ready].into_iter().filter(|ready| !is_said(device.as_ref(), ready)).collect();
+            write_status(context, device.as_ref(), &news, generation(device.as_ref())).await.map(drop)
         }
         .boxed()
     });
@@ -66,8 +67,9 @@ pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless
             let accepted = condition(policy.as_ref(), told.policy, told.message.clone());
             let compiled = condition(policy.as_ref(), PolicyCompiled::NotAccepted, told.message.clone());
             let tested = tests_passed(&policy, None);
-            let conditions: Vec<_> = [accepted, compiled].into_iter().chain(tested).collect();
-            write_status(context, policy.as_ref(), &conditions, generation(policy.as_ref())).await.map(drop)
+            let conditions = [accepted, compiled].into_iter().chain(tested);
+            let news: Vec<_> = conditions.filter(|condition| !is_said(policy.as_ref(), condition)).collect();
+            write_status(context, policy.as_ref(), &news, generation(policy.as_ref())).await.map(drop)
         }
         .boxed()
     });

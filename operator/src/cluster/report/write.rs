@@ -31,6 +31,21 @@ pub(super) fn condition<R: ConditionReason>(object: &impl Resource, reason: R, m
     reason.condition(shorten(message, MAX_MESSAGE), object.meta().generation, Time(Timestamp::UNIX_EPOCH))
 }
 
+/// Whether a status says so already, if in other words: those of another operator, of another version. Where both may speak,
+/// they would correct each other for ever.
+pub(super) fn is_said(object: &impl HasStatus, condition: &Condition) -> bool {
+    let status = object.status();
+    let known =
+        status.get("conditions").cloned().and_then(|known| serde_json::from_value::<Vec<Condition>>(known).ok());
+    known.is_some_and(|known| {
+        known.iter().any(|known| {
+            known.type_ == condition.type_
+                && known.reason == condition.reason
+                && known.observed_generation == condition.observed_generation
+        })
+    })
+}
+
 /// What became of a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {

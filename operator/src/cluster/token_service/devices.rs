@@ -65,7 +65,7 @@ pub(super) async fn refresh(context: &Context, issuer: &Issuer, client_id: &str)
     within_reach(&device)?;
     let (_, mut secret) = key_of(context, issuer, &device).ok_or(DeviceError::NotYet)?;
     let name = device_secret(&device.name_any());
-    let api: Api<KubeSecret> = Api::namespaced(context.client.clone(), &issuer.tenant.namespace);
+    let api: Api<KubeSecret> = Api::namespaced(context.unfenced.clone(), &issuer.tenant.namespace);
     for _ in 0..ATTEMPTS {
         let key = generate().map_err(ClusterError::from)?;
         let owner = Owner::Device { client_id };
@@ -218,7 +218,7 @@ fn key_of(context: &Context, issuer: &Issuer, device: &DeviceCredential) -> Opti
 }
 
 fn api(context: &Context, issuer: &Issuer) -> Api<DeviceCredential> {
-    Api::namespaced(context.client.clone(), &issuer.tenant.namespace)
+    Api::namespaced(context.unfenced.clone(), &issuer.tenant.namespace)
 }
 
 #[cfg(test)]

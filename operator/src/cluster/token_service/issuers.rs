@@ -20,9 +20,19 @@ impl Issuers {
         Self { tenants: wanted.then(Mutex::default) }
     }
 
+    /// Whether there is a token service to ask for them.
+    pub(in crate::cluster) fn are_wanted(&self) -> bool {
+        self.tenants.is_some()
+    }
+
+    /// Whether a tenant is known as this revision of its bundle has it.
+    pub(in crate::cluster) fn knows(&self, tenant: &ObjectKey, revision: u64) -> bool {
+        self.get(tenant).is_some_and(|known| known.index.revision() == revision)
+    }
+
     /// Takes a bundle in that was published. It is indexed without its devices: tokens are not theirs.
     pub(in crate::cluster) fn published(&self, tenant: &ObjectKey, broker: &str, bundle: &Bundle, revision: u64) {
-        if self.tenants.is_none() || self.get(tenant).is_some_and(|known| known.index.revision() == revision) {
+        if !self.are_wanted() || self.knows(tenant, revision) {
             return;
         }
         let Bundle { tenant: settings, policies, devices: _ } = bundle;

@@ -21,7 +21,7 @@ async fn user_of(context: &Context, bearer: &Secret) -> Result<Option<UserInfo>,
     let token = String::from_utf8_lossy(bearer.expose()).into_owned();
     let spec = TokenReviewSpec { audiences: None, token };
     let review = TokenReview { spec, ..TokenReview::default() };
-    let api: Api<TokenReview> = Api::all(context.client.clone());
+    let api: Api<TokenReview> = Api::all(context.unfenced.clone());
     let status = api.create(&PostParams::default(), &review).await.map_err(ClusterError::Api)?.status;
     let known = status.filter(|status| status.authenticated == Some(true)).and_then(|status| status.user);
     Ok(known.filter(|user| user.username.as_ref().is_some_and(|name| !name.is_empty())))
@@ -48,7 +48,7 @@ async fn may(context: &Context, user: UserInfo, Access { tenant, verb }: Access<
         non_resource_attributes: None,
     };
     let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-    let api: Api<SubjectAccessReview> = Api::all(context.client.clone());
+    let api: Api<SubjectAccessReview> = Api::all(context.unfenced.clone());
     let status = api.create(&PostParams::default(), &review).await.map_err(ClusterError::Api)?.status;
     Ok(status.is_some_and(|status| status.allowed && status.denied != Some(true)))
 }

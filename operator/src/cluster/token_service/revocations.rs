@@ -69,7 +69,7 @@ pub(in crate::cluster) async fn in_force(
         let here = list.key().namespace == broker.bundle_namespace;
         expired |= here && entries.values().any(|end| !is_of_use(*end, now));
     }
-    if expired && let Err(error) = edit(context, tenant, broker, now, |_| Ok(())).await {
+    if expired && let Err(error) = edit(context, &context.client, tenant, broker, now, |_| Ok(())).await {
         // Costs space only.
         tracing::warn!(%tenant, error = %crate::error_chain(&error), "cannot drop revocations of tokens that have expired");
     }
@@ -92,7 +92,8 @@ pub(super) async fn add(
 ) -> Result<(), RevokeError> {
     let Issuer { tenant, broker, index: _ } = issuer;
     let Some(broker) = context.config.broker(broker) else { return Ok(()) };
-    edit(context, tenant, broker, controller::now(), |entries| {
+    // Whoever is asked revokes: a caller does not choose the replica that leads.
+    edit(context, &context.unfenced, tenant, broker, controller::now(), |entries| {
         let end = entries.entry(id.to_owned()).or_insert(expires_at);
         *end = expires_at.max(*end);
         if fits(entries) { Ok(()) } else { Err(RevokeError::Full(entries.len())) }
@@ -120,13 +121,14 @@ fn lists(context: &Context, tenant: &ObjectKey) -> Vec<std::sync::Arc<Revocation
 /// What has expired goes by the way.
 async fn edit(
     context: &Context,
+    client: &kube::Client,
     tenant: &ObjectKey,
     broker: &Broker,
     now: UnixSeconds,
     change: impl Fn(&mut Entries) -> Result<(), RevokeError>,
 ) -> Result<(), RevokeError> {
     let name = names::revocations(&names::bundle(&tenant.namespace, &tenant.name));
-    let api: Api<KubeSecret> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
+    let api: Api<KubeSecret> = Api::namespaced(client.clone(), &broker.bundle_namespace);
     for attempt in 0..ATTEMPTS {
         tokio::time::sleep(PAUSE * attempt).await;
         let found = api.get_opt(&name).await.map_err(ClusterError::Api)?;

@@ -6,7 +6,7 @@ use mqtt_access_crds::MqttTenant;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compile::{Rotated, wanted_claims};
+use crate::compile::wanted_claims;
 
 /// Devices by their specs; each is older than the next.
 fn compiled(specs: &[Value]) -> Devices {
@@ -37,12 +37,12 @@ fn compiled(specs: &[Value]) -> Devices {
 fn key(spec: &Value) -> Key {
     let secret_name = "s".to_owned();
     if spec.get("mechanisms").is_none() {
-        return Key::Ready { id: None, secret: Secret::from("key"), rotated: Rotated::default(), secret_name };
+        return Key::Ready { id: None, secret: Secret::from("key"), rotated: Box::default(), secret_name };
     }
     Key::Login {
         scram: None,
         password: Some(Verifier::Fast(Secret::from("hash"))),
-        rotated: Rotated::default(),
+        rotated: Box::default(),
         secret_name,
     }
 }

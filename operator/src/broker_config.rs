@@ -1,0 +1,150 @@
+//! What each broker's own configuration must say to be judged by the sidecar beside it: `broker-config` prints it.
+//!
+//! The one place for these settings. Where a broker asks nobody, or takes a failure for *no opinion*, its own defaults let
+//! everybody do everything; so the README, the manifests under `examples/brokers` and the brokers that the tests start all have
+//! the text from here. The files beside this one are whole but for words between `@`, so that a chart can have them too.
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use mqtt_access_core::acl_file::Language;
+use mqtt_access_core::bundle::AclDelivery;
+use mqtt_access_core::scram::ScramAlgorithm;
+use thiserror::Error;
+
+use crate::config::{Broker, Scram};
+
+/// Where the sidecar listens unless told otherwise.
+const SIDECAR: &str = "http://127.0.0.1:8080";
+/// Where the manifests under `examples/brokers` mount what `--acl-dir` is about.
+const ACL_DIR: &str = "/mqtt-access/acl";
+
+const RABBITMQ: &str = include_str!("broker_config/rabbitmq.conf");
+const MOSQUITTO: &str = include_str!("broker_config/mosquitto.conf");
+const EMQX_AUTHENTICATION: &str = include_str!("broker_config/emqx-authentication.conf");
+const EMQX_AUTHORIZATION: &str = include_str!("broker_config/emqx-authorization.conf");
+const EMQX_ACL_FILE: &str = include_str!("broker_config/emqx-acl-file.conf");
+const EMQX_NODE_CACHES: &str = include_str!("broker_config/emqx-node-caches.conf");
+const RMQTT: &str = include_str!("broker_config/rmqtt.toml");
+
+/// A broker's software, as far as its settings differ between versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Software {
+    /// `rabbitmq.conf` of RabbitMQ 3.10 and later, with its plugin for MQTT.
+    Rabbitmq,
+    /// `mosquitto.conf` of a Mosquitto 2 that reads the files of `--acl-dir`.
+    Mosquitto,
+    /// `emqx.conf` of EMQX 5.8.5 and later.
+    #[value(name = "emqx-5")]
+    Emqx5,
+    /// `emqx.conf` of EMQX 6.
+    #[value(name = "emqx-6")]
+    Emqx6,
+    /// `plugins/rmqtt-auth-http.toml` of rmqtt 0.24.
+    Rmqtt,
+}
+
+/// What the text depends on; every default is the sidecar's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// `http://` and a loopback address.
+    pub sidecar: Option<&'a str>,
+    /// The folder of `--acl-dir` as the broker sees it.
+    pub acl_dir: Option<&'a str>,
+    /// The broker in the operator's configuration; none: whatever the software needs.
+    pub broker: Option<&'a Broker>,
+}
+
+/// Why there is no safe configuration.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum BrokerConfigError {
+    /// Passwords would cross a network in the clear.
+    #[error(
+        "`--sidecar` `{0}` is not `http://` and a loopback address such as {SIDECAR}; run the sidecar beside the broker"
+    )]
+    Sidecar(String),
+    /// A folder that would end the line it stands in.
+    #[error(
+        "`--acl-dir` `{0}` is not an absolute path of letters, digits, `.`, `_` and `-`; mount the folder at such a path"
+    )]
+    AclDir(String),
+    /// An option without any effect is a misunderstanding.
+    #[error("`{0}` means nothing to this broker; leave it out")]
+    Unused(&'static str),
+    /// rmqtt is told at the login, or not at all.
+    #[error("rmqtt needs `aclDelivery: Inline` of broker `{0}` in the operator's configuration; set it there first")]
+    NeedsInline(String),
+    /// Generated passwords would be missing in the password file.
+    #[error(
+        "Mosquitto needs `Mosquitto` in `aclFiles` of broker `{0}` in the operator's configuration; list it there first"
+    )]
+    NeedsFiles(String),
+    /// Topics of one tenant would reach another.
+    #[error(
+        "RabbitMQ lets a leading wildcard reach topics that begin with `$`: remove `allowDollarTopics` of broker `{0}` in the operator's configuration first"
+    )]
+    DollarTopics(String),
+}
+
+impl Software {
+    /// The text to paste, with comments in the broker's own syntax.
+    pub fn config(self, settings: Settings<'_>) -> Result<String, BrokerConfigError> {
+        let Settings { sidecar, acl_dir, broker } = settings;
+        broker.map_or(Ok(()), |broker| self.check(broker))?;
+        let template = self.templates(broker).join("\n");
+        for (given, word, option) in [(sidecar, "@SIDECAR@", "--sidecar"), (acl_dir, "@ACL_DIR@", "--acl-dir")] {
+            if given.is_some() && !template.contains(word) {
+                return Err(BrokerConfigError::Unused(option));
+            }
+        }
+        let Scram { algorithm, iterations } = broker.map(|broker| broker.scram).unwrap_or_default();
+        let algorithm = match algorithm {
+            ScramAlgorithm::Sha256 => "sha256",
+            ScramAlgorithm::Sha512 => "sha512",
+        };
+        Ok(template
+            .replace("@SIDECAR@", base(sidecar.unwrap_or(SIDECAR))?)
+            .replace("@ACL_DIR@", folder(acl_dir.unwrap_or(ACL_DIR))?)
+            .replace("@EMQX@", if self == Self::Emqx6 { "v6" } else { "v5" })
+            .replace("@SCRAM_ALGORITHM@", algorithm)
+            .replace("@SCRAM_ITERATIONS@", &iterations.to_string()))
+    }
+
+    fn check(self, broker: &Broker) -> Result<(), BrokerConfigError> {
+        let name = || broker.name.clone();
+        match self {
+            Self::Rabbitmq if broker.allow_dollar_topics => Err(BrokerConfigError::DollarTopics(name())),
+            Self::Mosquitto if !broker.reads(Language::Mosquitto) => Err(BrokerConfigError::NeedsFiles(name())),
+            Self::Rmqtt if broker.acl_delivery != AclDelivery::Inline => Err(BrokerConfigError::NeedsInline(name())),
+            _ => Ok(()),
+        }
+    }
+
+    fn templates(self, broker: Option<&Broker>) -> Vec<&'static str> {
+        // Listed is what the broker itself reads; compiled for information is not.
+        let by_file = broker.is_some_and(|broker| broker.reads(Language::Emqx));
+        let authorization = if by_file { EMQX_ACL_FILE } else { EMQX_AUTHORIZATION };
+        match self {
+            Self::Rabbitmq => vec![RABBITMQ],
+            Self::Mosquitto => vec![MOSQUITTO],
+            Self::Emqx5 => vec![EMQX_AUTHENTICATION, authorization],
+            Self::Emqx6 => vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES],
+            Self::Rmqtt => vec![RMQTT],
+        }
+    }
+}
+
+fn base(sidecar: &str) -> Result<&str, BrokerConfigError> {
+    let address = sidecar.strip_prefix("http://").and_then(|address| address.parse::<SocketAddr>().ok());
+    let local = address.is_some_and(|address| address.ip().is_loopback());
+    if local { Ok(sidecar) } else { Err(BrokerConfigError::Sidecar(sidecar.to_owned())) }
+}
+
+fn folder(path: &str) -> Result<&str, BrokerConfigError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let fine = path.starts_with('/') && !path.ends_with('/') && path.chars().all(plain);
+    if fine { Ok(path) } else { Err(BrokerConfigError::AclDir(path.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Config;
+
+/// One broker as a configuration file has it.
+fn broker(more: &str) -> Broker {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("config.yaml");
+    fs::write(&file, format!("brokers: [{{name: b, bundleNamespace: n, tenantNamespaceSelector: {{}}{more}}}]\n"))
+        .unwrap();
+    Config::load(Some(&file)).unwrap().brokers.remove(0)
+}
+
+fn with(software: Software, more: &str) -> Result<String, BrokerConfigError> {
+    software.config(Settings { broker: Some(&broker(more)), ..Settings::default() })
+}
+
+#[test]
+fn nothing_is_left_to_fill_in() {
+    for &software in Software::value_variants() {
+        let text = software.config(Settings::default()).unwrap();
+        assert!(!text.contains('@'), "{software:?}: {text}");
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{software:?}: {text}");
+        // What a user must know before pasting stands above the settings.
+        assert!(text.starts_with("# "), "{software:?}: {text}");
+    }
+}
+
+/// The last column of facts about brokers: what each must be told, because its own default is open.
+#[test]
+fn every_broker_is_told_to_refuse_whom_the_sidecar_does_not_let_in() {
+    for (software, needed) in [
+        (Software::Rabbitmq, &["mqtt.allow_anonymous = false", "auth_backends.1 = http", "http_method = post"][..]),
+        (
+            Software::Mosquitto,
+            &["allow_anonymous false", "use_username_as_clientid true", "acl_file /mqtt-access/acl/"],
+        ),
+        (
+            Software::Emqx5,
+            &["no_match = deny", "type = http", "/emqx/v5/authz", "ticket = \"${client_attrs.mqa_ticket}\""],
+        ),
+        (Software::Emqx6, &["no_match = deny", "/emqx/v6/authn", "authentication_settings.node_cache.enable = false"]),
+        (Software::Rmqtt, &["deny_if_error = true", "/rmqtt/auth\"", "/rmqtt/acl\"", "`allow_anonymous = false`"]),
+    ] {
+        let text = software.config(Settings::default()).unwrap();
+        needed.iter().for_each(|needed| assert!(text.contains(needed), "{needed} in {text}"));
+    }
+    // EMQX 5.8 does not know them and would not start.
+    assert!(!Software::Emqx5.config(Settings::default()).unwrap().contains("node_cache"));
+}
+
+#[test]
+fn what_depends_on_the_broker_comes_from_the_operators_configuration() {
+    let stock = with(Software::Emqx5, "").unwrap();
+    assert_eq!(stock, Software::Emqx5.config(Settings::default()).unwrap());
+    let scram = |text: &str, line: &str| assert!(text.lines().any(|found| found.trim().starts_with(line)), "{text}");
+    scram(&stock, "algorithm = sha256 ");
+    scram(&stock, "iteration_count = 4096");
+    let other = with(Software::Emqx6, ", scram: {algorithm: Sha512, iterations: 10000}").unwrap();
+    scram(&other, "algorithm = sha512 ");
+    scram(&other, "iteration_count = 10000");
+    let by_file = with(Software::Emqx5, ", aclFiles: [Emqx]").unwrap();
+    assert!(by_file.contains("type = file") && by_file.contains("path = \"/mqtt-access/acl/acl.conf\""), "{by_file}");
+    assert!(by_file.contains("no_match = deny") && !by_file.contains("/authz"), "{by_file}");
+}
+
+#[test]
+fn settings_that_another_setting_makes_unsafe_are_not_printed() {
+    let name = || "b".to_owned();
+    assert_eq!(with(Software::Rmqtt, ""), Err(BrokerConfigError::NeedsInline(name())));
+    assert!(with(Software::Rmqtt, ", aclDelivery: Inline").is_ok());
+    for more in ["", ", aclFiles: []", ", aclFiles: [Emqx]"] {
+        assert_eq!(with(Software::Mosquitto, more), Err(BrokerConfigError::NeedsFiles(name())), "{more}");
+    }
+    assert!(with(Software::Mosquitto, ", aclFiles: [Mosquitto]").is_ok());
+    assert_eq!(with(Software::Rabbitmq, ", allowDollarTopics: true"), Err(BrokerConfigError::DollarTopics(name())));
+    assert!(with(Software::Emqx5, ", allowDollarTopics: true").is_ok());
+}
+
+#[test]
+fn the_sidecar_is_asked_on_loopback_only() {
+    let asked = |sidecar| Software::Rabbitmq.config(Settings { sidecar: Some(sidecar), ..Settings::default() });
+    assert!(asked("http://127.0.0.1:18080").unwrap().contains(" = http://127.0.0.1:18080/rabbitmq/user\n"));
+    assert!(asked("http://[::1]:8080").is_ok());
+    for wrong in [
+        "127.0.0.1:8080",
+        "https://127.0.0.1:8080",
+        "http://10.0.0.1:8080",
+        "http://127.0.0.1:8080/",
+        "http://localhost:8080",
+    ] {
+        assert_eq!(asked(wrong), Err(BrokerConfigError::Sidecar(wrong.to_owned())));
+    }
+}
+
+#[test]
+fn a_folder_stays_within_its_line() {
+    let read = |acl_dir| Software::Mosquitto.config(Settings { acl_dir: Some(acl_dir), ..Settings::default() });
+    assert!(read("/mosquitto/acl").unwrap().contains("acl_file /mosquitto/acl/mosquitto.acl\n"));
+    for wrong in ["", "/", "acl", "/a b", "/a\nallow_anonymous true", "/a\"", "/a/"] {
+        assert_eq!(read(wrong), Err(BrokerConfigError::AclDir(wrong.to_owned())));
+    }
+}
+
+#[test]
+fn an_option_without_any_effect_is_refused() {
+    let config = |software: Software, sidecar, acl_dir| software.config(Settings { sidecar, acl_dir, broker: None });
+    let unused = |option| Err(BrokerConfigError::Unused(option));
+    assert_eq!(config(Software::Mosquitto, Some(SIDECAR), None), unused("--sidecar"));
+    assert_eq!(config(Software::Emqx5, None, Some(ACL_DIR)), unused("--acl-dir"));
+}
