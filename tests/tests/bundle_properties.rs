@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Spares, Tenant, decode,
-    decode_index, encode,
+    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Spare, Spares, Tenant,
+    decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -118,12 +118,25 @@ fn any_login() -> impl Strategy<Value = LoginName> {
     let filed = (bytes(), bytes()).prop_map(|(fast, mosquitto)| Verifier::Filed { fast, mosquitto });
     let password = proptest::option::of(prop_oneof![bytes().prop_map(Verifier::Fast), filed]);
     let scram = proptest::option::of(keys);
-    (any::<String>(), scram, password).prop_map(|(name, scram, password)| LoginName {
+    let spares = any_spares(|| vec(any::<u8>(), 0..64).prop_map(|bytes| Verifier::Fast(Secret::new(bytes))));
+    (any::<String>(), scram, password, spares).prop_map(|(name, scram, password, spares)| LoginName {
         name,
         scram,
         password,
-        spares: Spares::default(),
+        spares,
     })
+}
+
+fn any_spares<S, T>(secret: impl Fn() -> T) -> impl Strategy<Value = Spares<S>>
+where
+    S: Clone + std::fmt::Debug + 'static,
+    T: Strategy<Value = S> + 'static,
+{
+    let spare = || {
+        let spare = (secret(), any::<i64>(), any::<i64>());
+        proptest::option::of(spare.prop_map(|(secret, since, until)| Spare { secret, since, until }))
+    };
+    (spare(), spare()).prop_map(|(previous, next)| Spares { previous, next })
 }
 
 fn any_device() -> impl Strategy<Value = Device> {
@@ -131,26 +144,30 @@ fn any_device() -> impl Strategy<Value = Device> {
     let names = (any::<String>(), any::<Option<String>>(), any::<String>(), any::<String>());
     let secret = proptest::option::of(vec(any::<u8>(), 0..40));
     let flags = (any::<bool>(), any::<bool>(), any::<Option<i64>>(), proptest::option::of(any_login()));
-    (names, secret, texts(), texts(), flags).prop_map(|(names, secret, labels, client_attributes, flags)| {
-        let (name, uid, client_id, key_id) = names;
-        let (disabled, superuser, expires_at, login) = flags;
-        let secret = secret.map(Secret::new);
-        Device {
-            name,
-            uid,
-            client_id: ClientIds::One(client_id),
-            key_id,
-            secret,
-            login,
-            labels,
-            client_attributes,
-            disabled,
-            superuser,
-            expires_at,
-            spares: Spares::default(),
-            brought_along: false,
-        }
-    })
+    let spares = (any_spares(|| vec(any::<u8>(), 0..40).prop_map(Secret::new)), any::<bool>());
+    (names, secret, spares, texts(), texts(), flags).prop_map(
+        |(names, secret, spares, labels, client_attributes, flags)| {
+            let (name, uid, client_id, key_id) = names;
+            let (spares, brought_along) = spares;
+            let (disabled, superuser, expires_at, login) = flags;
+            let secret = secret.map(Secret::new);
+            Device {
+                name,
+                uid,
+                client_id: ClientIds::One(client_id),
+                key_id,
+                secret,
+                login,
+                labels,
+                client_attributes,
+                disabled,
+                superuser,
+                expires_at,
+                spares,
+                brought_along,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -215,7 +232,7 @@ fn the_line_before_its_records_counts_too() {
 fn which_record_goes_to_which_shard_is_part_of_the_format() {
     let encoded = encode(&fleet(2_000, 500)).unwrap();
     assert_eq!(encoded.shards.len(), 8);
-    assert_eq!(encoded.digest.as_str(), "4b346aa08e5ccda9545540e07e9235f947a28dbcf812c925fef634929b9380cf");
+    assert_eq!(encoded.digest.as_str(), "7c7a4561d6fd2d6edf39beb1f99398c60d19d299b3040e48f725ecf20c133638");
 }
 
 #[test]
