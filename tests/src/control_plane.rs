@@ -146,6 +146,12 @@ impl ControlPlane {
         path
     }
 
+    /// A folder that goes with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The certificate authority of [`Self::url`], PEM.
     #[must_use]
     pub fn authority(&self) -> &Path {

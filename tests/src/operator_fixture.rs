@@ -45,6 +45,7 @@ pub struct Cluster {
     pub plane: ControlPlane,
     /// The administrator's client.
     pub client: kube::Client,
+    /// Of the account that `examples/cluster` gives the operator; empty where that is not applied.
     token: String,
 }
 
@@ -81,9 +82,16 @@ pub struct Told {
 }
 
 impl Cluster {
+    /// Starts a control plane, for tests that bring CRDs, rights and operators of their own.
+    pub async fn bare() -> Self {
+        let plane = ControlPlane::start().await;
+        let client = plane.client().await;
+        Self { plane, client, token: String::new() }
+    }
+
     /// Starts a control plane and applies `crds/` and `examples/cluster`.
     pub async fn start() -> Self {
-        let plane = ControlPlane::start().await;
+        let Self { plane, client, .. } = Self::bare().await;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         for folder in ["crds", "examples/cluster"] {
             let folder = root.join(folder);
@@ -98,7 +106,6 @@ impl Cluster {
         // Also waits until the API server knows the account.
         plane.service_account_kubeconfig("mqtt-access", "operator").await;
         let token = plane.service_account_token("mqtt-access", "operator").await;
-        let client = plane.client().await;
         Self { plane, client, token }
     }
 

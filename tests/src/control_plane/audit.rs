@@ -1,5 +1,6 @@
 //! The API server's own log of requests: who did what, and how it ended.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
@@ -38,6 +39,10 @@ pub struct AuditEvent {
     pub code: u16,
     /// Path and query as the client sent them.
     pub uri: String,
+    /// Whether authorization refused it. A refusal of admission is no such thing.
+    pub forbidden: bool,
+    /// Who granted it, in the words of the API server: ``RBAC: allowed by RoleBinding "name/namespace" of Role ...``.
+    pub granted_by: String,
 }
 
 impl AuditEvent {
@@ -101,6 +106,8 @@ struct Line {
     user: User,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +143,7 @@ fn parse(line: &str) -> Option<AuditEvent> {
         return None;
     }
     let object = line.object_ref.unwrap_or_default();
+    let mut annotations = line.annotations;
     Some(AuditEvent {
         user: line.user.username,
         verb: line.verb,
@@ -146,5 +154,7 @@ fn parse(line: &str) -> Option<AuditEvent> {
         name: object.name,
         code: line.response_status.map_or(0, |status| status.code),
         uri: line.uri,
+        forbidden: annotations.get("authorization.k8s.io/decision").is_some_and(|decision| decision == "forbid"),
+        granted_by: annotations.remove("authorization.k8s.io/reason").unwrap_or_default(),
     })
 }

@@ -4,7 +4,7 @@ use mqtt_access_tests::ControlPlane;
 use mqtt_access_tests::control_plane::AuditMark;
 use mqtt_access_tests::kubectl::KubectlError;
 
-use super::node::done;
+use mqtt_access_tests::pods::done;
 use super::rendered::chart;
 
 /// Plurals of what the chart's CRDs define.
