@@ -190,3 +190,50 @@ fn grants(account: &str, binding: &Value, role: &Value) -> Vec<Grant> {
     }
     grants
 }
+
+#[test]
+fn a_right_is_used_by_what_its_own_binding_allowed() {
+    let grant = |namespace: Option<&str>, name: Option<&str>| Grant {
+        account: "a".to_owned(),
+        binding: "RoleBinding \"b/n\"".to_owned(),
+        namespace: namespace.map(str::to_owned),
+        group: String::new(),
+        resource: "secrets".to_owned(),
+        verb: "get".to_owned(),
+        name: name.map(str::to_owned),
+    };
+    let event = |namespace: &str, name: &str, binding: &str| AuditEvent {
+        user: "a".to_owned(),
+        verb: "get".to_owned(),
+        group: String::new(),
+        resource: "secrets".to_owned(),
+        subresource: String::new(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        code: 404,
+        uri: String::new(),
+        forbidden: false,
+        granted_by: format!("RBAC: allowed by RoleBinding \"{binding}\" of Role \"r\" to ServiceAccount \"a\""),
+    };
+    let excess = |grant: &Grant, events: &[AuditEvent]| grant.excess(&events.iter().collect::<Vec<_>>());
+    let used = event("n", "s", "b/n");
+    let unused = Some("unused".to_owned());
+    assert_eq!(excess(&grant(Some("n"), None), std::slice::from_ref(&used)), None);
+    assert_eq!(excess(&grant(Some("n"), Some("s")), std::slice::from_ref(&used)), None);
+    assert_eq!(excess(&grant(Some("n"), None), &[]), unused);
+    assert_eq!(excess(&grant(Some("n"), Some("other")), std::slice::from_ref(&used)), unused);
+    assert_eq!(excess(&grant(Some("m"), None), std::slice::from_ref(&used)), unused);
+    assert_eq!(excess(&grant(Some("n"), None), &[event("n", "s", "another/n")]), unused, "it was not needed");
+    for other in [
+        AuditEvent { subresource: "status".to_owned(), ..used.clone() },
+        AuditEvent { verb: "list".to_owned(), ..used.clone() },
+        AuditEvent { group: "g".to_owned(), ..used.clone() },
+        AuditEvent { user: "b".to_owned(), ..used.clone() },
+    ] {
+        assert_eq!(excess(&grant(Some("n"), None), &[other]), unused);
+    }
+    let everywhere = grant(None, None);
+    assert_eq!(excess(&everywhere, std::slice::from_ref(&used)), Some("used in the namespace n only".to_owned()));
+    assert_eq!(excess(&everywhere, &[used, event("m", "s", "b/n")]), None);
+    assert_eq!(excess(&everywhere, &[event("", "", "b/n")]), None);
+}

@@ -23,10 +23,17 @@ const LEADS: &str = "\"leading\"";
 /// How far the operator sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// By ClusterRoles; one broker selects namespaces by labels.
+    /// By a `ClusterRole`; one broker selects namespaces by labels.
     Cluster,
-    /// By Roles in some namespaces.
+    /// By Roles in some namespaces; one broker is without ACL files.
     Namespaces,
+}
+
+impl Scope {
+    /// Whether a broker's ACL files are written.
+    pub(crate) fn has_acl_files(self, broker: usize) -> bool {
+        self == Self::Cluster || broker == 0
+    }
 }
 
 /// A namespace with a tenant.
@@ -218,14 +225,15 @@ impl<'c> Release<'c> {
 fn values_of(scope: Scope, teams: [&str; 2]) -> Value {
     let whole = scope == Scope::Cluster;
     let selector = if whole { json!({"matchLabels": {"edge": "admitted"}}) } else { json!({}) };
+    let files = |broker| if scope.has_acl_files(broker) { Value::Null } else { json!([]) };
     let own = json!({"serviceAccounts": [{"namespace": OWN.0, "name": OWN.1}]});
     json!({
         // The second release finds those of the first one.
         "crds": {"enabled": whole},
         "scope": {"namespaces": if whole { json!([]) } else { json!(teams) }},
         "brokers": [
-            {"name": BROKERS[0], "tenantNamespaceSelector": {}, "sidecar": own},
-            {"name": BROKERS[1], "tenantNamespaceSelector": selector},
+            {"name": BROKERS[0], "tenantNamespaceSelector": {}, "sidecar": own, "aclFiles": files(0)},
+            {"name": BROKERS[1], "tenantNamespaceSelector": selector, "aclFiles": files(1)},
         ],
         "tokenService": {"enabled": true, "certificate": {"secretName": "tls"}},
         "admissionPolicies": {"enabled": true},

@@ -43,7 +43,11 @@ pub(crate) async fn use_everything(release: &Release<'_>, team: Team) {
     rotate(release, team).await;
     test_policies(release.cluster, team).await;
     edit_secrets(release, team).await;
-    damage_acl_files(release, team).await;
+    if release.scope.has_acl_files(team.own) {
+        damage_acl_files(release, team).await;
+    } else {
+        leave_an_acl_file(release, team).await;
+    }
     service::use_tokens(release, team).await;
     service::register_devices(release, team).await;
     move_to_the_other_broker(release, team).await;
@@ -133,6 +137,19 @@ async fn damage_acl_files(release: &Release<'_>, team: Team) {
     let username = cluster.credentials(ns, "d").await.username;
     let passwords = cluster.secret(&bundles, "mosquitto-passwords").await.unwrap();
     assert!(passwords.data.values().any(|text| String::from_utf8_lossy(text).contains(&username)), "{username}");
+}
+
+/// As it is there of the time before they were switched off.
+async fn leave_an_acl_file(release: &Release<'_>, team: Team) {
+    let bundles = release.bundles(team.own);
+    let labels = json!({"mqttaccess.io/bundle": "acl"});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": bundles, "name": "acl", "labels": labels}});
+    release.cluster.apply([map]).await;
+    wait::until("ACL files to go", SOON, async || {
+        let found = release.cluster.read(&format!("/api/v1/namespaces/{bundles}/configmaps/acl")).await;
+        found.is_none().then_some(())
+    })
+    .await;
 }
 
 /// And back: what the one publishes, the other one takes away.

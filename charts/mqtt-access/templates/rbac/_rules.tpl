@@ -21,14 +21,26 @@ their owners take rights on all Secrets there.
 {{- end -}}
 
 {{/* In each bundle namespace; where a ClusterRole has the other verbs for Secrets, `delete` is what is missing. */}}
-{{- define "mqtt-access.bundleRules" -}}
+{{- define "mqtt-access.bundleSecretRules" -}}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [{{ if .Values.scope.namespaces }}get, list, watch, create, update, {{ end }}delete]
-# ACL files, for people and for brokers without a sidecar.
+{{- end -}}
+
+{{/* With ACL files, for people and for brokers without a sidecar. */}}
+{{- define "mqtt-access.bundleRules" -}}
+{{ include "mqtt-access.bundleSecretRules" . }}
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [list, watch, create, update, delete]
+{{- end -}}
+
+{{/* Without: what there was of them before goes. */}}
+{{- define "mqtt-access.bundleRulesWithoutFiles" -}}
+{{ include "mqtt-access.bundleSecretRules" . }}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch, delete]
 {{- end -}}
 
 {{/* In the release's own namespace: which replica works. What is not there yet has no name to be granted by. */}}
