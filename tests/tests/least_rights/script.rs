@@ -13,13 +13,10 @@ use super::service;
 /// A tenant, a device of each kind, and a policy with a test that passes.
 pub(crate) async fn declare(release: &Release<'_>, team: Team) {
     let (cluster, ns) = (release.cluster, team.name);
-    let keys = json!([
-        {"name": "backend", "uses": ["Connect", "IssueTokens"]},
-        {"name": "registrar", "uses": ["ManageDevices"]},
-    ]);
-    let spec = json!({"broker": BROKERS[team.own], "accessKeys": keys, "topicSpace": [{"filter": format!("{ns}/#")}]});
+    let space = json!([{"filter": format!("{ns}/#")}]);
+    let spec = json!({"broker": BROKERS[team.own], "accessKeys": keys("first"), "topicSpace": space});
     let brought = edited(device(ns, "t", "brought"), &json!({"spec": {"secretRef": {"name": "own"}}}));
-    let login = json!({"spec": {"username": format!("{ns}-person"), "mechanisms": ["Password"]}});
+    let login = json!({"spec": {"username": format!("{ns}-person"), "mechanisms": ["Password", "Scram"]}});
     let labels = json!({"mqttaccess.io/credential": "true"});
     cluster.create_secret(ns, "own", &labels, &json!({"accessKeySecret": "first"})).await;
     cluster.apply([edited(tenant(ns, "t"), &json!({"spec": spec})), policy(ns, "Allow")]).await;
@@ -30,6 +27,13 @@ pub(crate) async fn declare(release: &Release<'_>, team: Team) {
     cluster.wait_reason(TENANTS, ns, "t", "Ready", "Ready").await;
     cluster.wait_reason(POLICIES, ns, "all", "TestsPassed", "Passed").await;
     logs_in(release, team.own, &cluster.credentials(ns, "d").await).await;
+}
+
+fn keys(trigger: &str) -> Value {
+    json!([
+        {"name": "backend", "uses": ["Connect", "IssueTokens"], "rotation": {"trigger": trigger}},
+        {"name": "registrar", "uses": ["ManageDevices"]},
+    ])
 }
 
 /// A policy that allows everything, and says what one device should get.
@@ -79,6 +83,11 @@ async fn rotate(release: &Release<'_>, team: Team) {
     cluster.patch(DEVICES, ns, "d", &json!({"spec": {"rotation": {"overlap": "0s"}}})).await;
     told(cluster, ns, "OverlapEnded").await;
     is_kept_out(release, team.own, &known[1]).await;
+
+    let key = async || Some(cluster.secret(ns, "t-backend-access-key").await?.text("accessKeySecret"));
+    let before = key().await;
+    cluster.patch(TENANTS, ns, "t", &json!({"spec": {"accessKeys": keys("second")}})).await;
+    wait::until("an access key to be rotated", SOON, async || (key().await? != before.clone()?).then_some(())).await;
 }
 
 async fn told(cluster: &Cluster, ns: &str, reason: &str) {
