@@ -186,11 +186,11 @@ pub enum KeyUse {
 }
 
 impl AccessKey {
-    /// The secrets that are accepted now, the current one first. None where there is no current one.
-    pub fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = &Secret> {
+    /// The secrets that are accepted now, the current one first, and when they end. None where there is no current one.
+    pub fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = (&Secret, Option<UnixSeconds>)> {
         let current = self.secret.iter().filter(|secret| !secret.expose().is_empty());
         current.flat_map(move |current| {
-            std::iter::once(current).chain(self.spares.accepted(now).map(|(secret, _)| secret))
+            std::iter::once((current, None)).chain(self.spares.accepted(now))
         })
     }
 }

@@ -34,6 +34,7 @@ pub mod mosquitto;
 pub mod mqtt;
 pub mod node;
 pub mod operator_fixture;
+pub mod pods;
 pub mod ports;
 pub mod program;
 pub mod rabbitmq;

@@ -11,7 +11,6 @@ mod chart {
     pub(crate) mod beside;
     pub(crate) mod copies;
     mod installed;
-    pub(crate) use mqtt_access_tests::node;
     pub(crate) mod reference;
     pub(crate) mod rendered;
     pub(crate) mod rights;

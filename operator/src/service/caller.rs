@@ -29,11 +29,36 @@ pub(super) enum Presented {
     Bearer(Secret),
 }
 
+/// An access key with the secret that its holder has: it may be on its way out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held<'i> {
+    pub(super) key: &'i AccessKey,
+    pub(super) secret: &'i Secret,
+    /// When the secret ends.
+    pub(super) ends: Option<UnixSeconds>,
+}
+
+impl<'i> Held<'i> {
+    /// The first of a key's accepted secrets that fits. All of them are tried, and one of nobody where there is none.
+    pub(super) fn by(key: Option<&'i AccessKey>, now: UnixSeconds, fits: impl Fn(&Secret) -> bool) -> Option<Self> {
+        let mut accepted = key.into_iter().flat_map(|key| key.accepted(now)).peekable();
+        if accepted.peek().is_none() {
+            black_box(fits(&NOBODY));
+        }
+        let found = accepted.fold(None, |found, accepted| {
+            let fits = fits(accepted.0);
+            found.or(fits.then_some(accepted))
+        });
+        let ((secret, ends), key) = found.zip(key)?;
+        (!key.disabled).then_some(Self { key, secret, ends })
+    }
+}
+
 /// Who asks, proven.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Caller<'i> {
     /// The holder of an access key that may issue tokens.
-    Key(&'i AccessKey),
+    Key(Held<'i>),
     /// A Kubernetes user whom RBAC permits it.
     User(&'i str),
 }
@@ -42,7 +67,7 @@ impl Caller<'_> {
     /// What its questions are counted under.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Key(key) => format!("key {}", key.name),
+            Self::Key(held) => format!("key {}", held.key.name),
             Self::User(user) => format!("user {user}"),
         }
     }
@@ -70,18 +95,9 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<Presented> {
 }
 
 /// The access key that a caller has proved to hold. Nobody's costs the same work.
-pub(super) fn holder<'i>(
-    issuer: Option<&'i Issuer>,
-    id: &str,
-    secret: &Secret,
-    now: UnixSeconds,
-) -> Option<&'i AccessKey> {
-    let key = issuer.and_then(|issuer| issuer.key_by_id(id));
-    let mut known = key.into_iter().flat_map(|key| key.accepted(now)).peekable();
-    let stand_in = known.peek().is_none().then_some(&*NOBODY);
+pub(super) fn holder<'i>(issuer: Option<&'i Issuer>, id: &str, secret: &Secret, now: UnixSeconds) -> Option<Held<'i>> {
     let presented = digest(secret);
-    let equal = known.chain(stand_in).fold(false, |equal, known| (digest(known) == presented) | equal);
-    key.filter(|key| equal && stand_in.is_none() && !key.disabled)
+    Held::by(issuer.and_then(|issuer| issuer.key_by_id(id)), now, |known| digest(known) == presented)
 }
 
 /// Whether a key may be used so.

@@ -18,6 +18,7 @@ use mqtt_access_core::topic::Filter;
 use mqtt_access_core::verdict::Reason;
 use thiserror::Error;
 
+use super::caller::Held;
 use super::directory::{Directory, Issuer};
 
 /// Of an MQTT password beside the token: its type, and a separator.
@@ -68,7 +69,7 @@ pub(super) enum Refusal {
 /// Issues a token with an access key.
 pub(super) fn issue(
     issuer: &Issuer,
-    key: &AccessKey,
+    held: Held<'_>,
     order: Order<'_>,
     id: String,
     now: UnixSeconds,
@@ -77,7 +78,10 @@ pub(super) fn issue(
     if tenant.suspended || !tenant.modes.contains(&Mode::Token) {
         return Err(Refusal::Tenant);
     }
-    let secret = usable(key).ok_or(Refusal::Key)?;
+    let Held { key, secret, ends } = held;
+    if !is_usable(key) {
+        return Err(Refusal::Key);
+    }
     let Order { act, resources, expires_at, client_id } = order;
     if client_id.is_some_and(|client_id| !owns(issuer, client_id)) {
         return Err(Refusal::ClientId);
@@ -86,7 +90,11 @@ pub(super) fn issue(
     if expires_at.saturating_sub(now) < MIN_LIFETIME {
         return Err(Refusal::Short);
     }
-    let end = expires_at.min(now.saturating_add(longest(issuer)));
+    // Whoever has an old secret gets nothing that outlives it.
+    let end = expires_at.min(now.saturating_add(longest(issuer))).min(ends.unwrap_or(UnixSeconds::MAX));
+    if end.saturating_sub(now) < MIN_LIFETIME {
+        return Err(Refusal::Key);
+    }
     let claims = Claims {
         iss: key.id.clone(),
         aud: issuer.index.instance_id().to_owned(),
@@ -169,7 +177,7 @@ fn read(
     now: UnixSeconds,
 ) -> Result<Token, Reason> {
     let expected = Expected { key_id: &key.id, instance_id: issuer.index.instance_id(), max_lifetime };
-    let mut read = key.accepted(now).map(|secret| verify(token, &token_key(secret), expected, now)).peekable();
+    let mut read = key.accepted(now).map(|(secret, _)| verify(token, &token_key(secret), expected, now)).peekable();
     if read.peek().is_none() {
         return Err(Reason::KeyWithoutSecret);
     }
@@ -181,9 +189,9 @@ fn longest(issuer: &Issuer) -> UnixSeconds {
     issuer.index.tenant().token_max_ttl.unwrap_or(MAX_LIFETIME).min(MAX_LIFETIME)
 }
 
-fn usable(key: &AccessKey) -> Option<&Secret> {
+fn is_usable(key: &AccessKey) -> bool {
     let logs_in = key.uses.contains(&KeyUse::Connect) || key.uses.contains(&KeyUse::IssueTokens);
-    key.secret.as_ref().filter(|secret| !key.disabled && logs_in && !secret.expose().is_empty())
+    !key.disabled && logs_in && key.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty())
 }
 
 /// Whether a client ID is the tenant's.

@@ -76,11 +76,11 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Response<Body>, Ref
     let user;
     let caller = match presented {
         Presented::Key { id, secret } => {
-            let key = caller::holder(issuer.as_deref(), &id, &secret, now()).ok_or_else(Refused::unauthorized)?;
-            if !caller::may(key, KeyUse::IssueTokens) {
+            let held = caller::holder(issuer.as_deref(), &id, &secret, now()).ok_or_else(Refused::unauthorized)?;
+            if !caller::may(held.key, KeyUse::IssueTokens) {
                 return Err(Refused::forbidden("the access key lacks `IssueTokens` among its `uses`"));
             }
-            Caller::Key(key)
+            Caller::Key(held)
         }
         Presented::Bearer(bearer) => {
             service.limits.count(&source(asked), Kind::Review).map_err(Refused::too_often)?;

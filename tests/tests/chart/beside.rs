@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mqtt_access_tests::wait;
 
-use super::node::{helm_test, operator};
 use super::stage::{Stage, nothing_was_forbidden};
+use mqtt_access_tests::pods::{helm_test, operator};
 
 const SOON: Duration = Duration::from_mins(1);
 

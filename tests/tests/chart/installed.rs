@@ -9,9 +9,9 @@ use mqtt_access_tests::{ControlPlane, Program, wait};
 use serde_json::{Value, json};
 
 use super::beside::{people_have_what_their_roles_say, two_releases_leave_each_other_alone};
-use super::node::{helm_test, operator};
 use super::rendered::{documents, everything};
 use super::stage::{CRDS, Stage, nothing_was_forbidden};
+use mqtt_access_tests::pods::{helm_test, operator};
 
 const SOON: Duration = Duration::from_mins(1);
 

@@ -4,8 +4,8 @@ use mqtt_access_tests::ControlPlane;
 use mqtt_access_tests::control_plane::AuditMark;
 use mqtt_access_tests::kubectl::KubectlError;
 
-use super::node::done;
 use super::rendered::chart;
+use mqtt_access_tests::pods::done;
 
 /// Plurals of what the chart's CRDs define.
 pub(crate) const CRDS: [&str; 3] = ["mqtttenants", "devicecredentials", "aclpolicies"];

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use mqtt_access_tests::certificates::Authority;
 use mqtt_access_tests::first_light::root;
 use mqtt_access_tests::https::Https;
-use mqtt_access_tests::node::{self, done};
 use mqtt_access_tests::operator_fixture::{Cluster, SOON, namespace};
+use mqtt_access_tests::pods::{self, done};
 use mqtt_access_tests::{Program, http, ports, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -136,7 +136,7 @@ impl<'c> Release<'c> {
         std::fs::create_dir(&folder).unwrap();
         let tls = self.folder.path().display().to_string();
         let changes = [("0.0.0.0:8443", service.to_string()), ("/etc/mqtt-access/tls", tls)];
-        let program = node::operator_with(&self.cluster.plane, self.namespace(), OPERATOR, &folder, &changes).await;
+        let program = pods::operator_with(&self.cluster.plane, self.namespace(), OPERATOR, &folder, &changes).await;
         Replica { program, service }
     }
 
@@ -167,7 +167,7 @@ impl<'c> Release<'c> {
                 assert!(running.terminate(SOON).await.success());
             }
             let account = (account.0.as_str(), account.1.as_str());
-            *running = Some(node::sidecar(&self.cluster.plane, container, account, state).await);
+            *running = Some(pods::sidecar(&self.cluster.plane, container, account, state).await);
         }
     }
 
@@ -204,7 +204,7 @@ impl<'c> Release<'c> {
     }
 
     pub(crate) async fn helm_test(&self) {
-        let (verdict, said) = node::helm_test(&self.cluster.plane, RELEASE, self.namespace()).await;
+        let (verdict, said) = pods::helm_test(&self.cluster.plane, RELEASE, self.namespace()).await;
         verdict.unwrap_or_else(|error| panic!("{error}: {said}"));
     }
 

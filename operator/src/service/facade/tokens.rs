@@ -21,8 +21,8 @@ pub(super) fn apply(call: &Call<'_>) -> Result<Fields, Fault> {
     let expires_at = lasting(millis.div_euclid(1000), call.now);
     let order = Order { act, resources, expires_at, client_id: None };
     let id = fresh_id().map_err(|error| Fault::from(super::super::directory::ClusterError::from(error)))?;
-    let Issued { token, id, expires_at, cut: _ } = issue::issue(call.issuer, call.key, order, id, call.now)?;
-    tracing::info!(tenant = %call.issuer.tenant, access_key = call.key.name, id, expires_at, "issued a token");
+    let Issued { token, id, expires_at, cut: _ } = issue::issue(call.issuer, call.held, order, id, call.now)?;
+    tracing::info!(tenant = %call.issuer.tenant, access_key = call.held.key.name, id, expires_at, "issued a token");
     Ok(fields([("Token", Value::String(token))]))
 }
 
@@ -34,14 +34,14 @@ fn lasting(expires_at: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
 
 pub(super) fn query(call: &Call<'_>) -> Result<Fields, Fault> {
     let token = call.required("Token")?;
-    let examined = issue::examine(&*call.service.directory, call.issuer, call.key, token, call.now);
+    let examined = issue::examine(&*call.service.directory, call.issuer, call.held.key, token, call.now);
     Ok(fields([("TokenStatus", Value::Bool(examined.is_ok()))]))
 }
 
 /// A token that has expired needs no revocation; one that is not the key's own is none.
 pub(super) async fn revoke(call: &Call<'_>) -> Result<Fields, Fault> {
     let token = call.required("Token")?;
-    match issue::revocable(call.issuer, call.key, token, call.now) {
+    match issue::revocable(call.issuer, call.held.key, token, call.now) {
         Ok(token) => call.service.directory.revoke(call.issuer, &token.id, token.expires_at).await?,
         Err(Reason::TokenExpired) => {}
         Err(_) => return Err(Fault::check("`Token` is no token of this access key")),

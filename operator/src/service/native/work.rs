@@ -4,7 +4,7 @@ use mqtt_access_core::bundle::{AccessKey, UnixSeconds};
 use mqtt_access_core::token::Token;
 use mqtt_access_core::verdict::Reason;
 
-use super::super::caller::Caller;
+use super::super::caller::{Caller, Held};
 use super::super::directory::Issuer;
 use super::super::issue::{self, Issued, Order, Refusal};
 use super::super::{Service, fresh_id};
@@ -14,7 +14,7 @@ use crate::service::act::act;
 
 pub(super) fn apply(issuer: &Issuer, caller: Caller<'_>, wanted: Apply, now: UnixSeconds) -> Result<Applied, Refused> {
     let Apply { access_key, actions, resources, expires_in, expires_at, client_id } = wanted;
-    let key = signing_key(issuer, caller, access_key.as_deref())?;
+    let held = signing_key(issuer, caller, access_key.as_deref())?;
     let act = act(&actions).ok_or_else(|| Refused::invalid(Some("actions"), "write `R`, `W` or `RW`"))?;
     let expires_at = match (expires_in, expires_at) {
         (Some(seconds), None) => now.saturating_add(seconds),
@@ -24,21 +24,23 @@ pub(super) fn apply(issuer: &Issuer, caller: Caller<'_>, wanted: Apply, now: Uni
     let order = Order { act, resources, expires_at, client_id: client_id.as_deref() };
     let id = fresh_id().map_err(|error| Refused::cluster(&error.into()))?;
     let Issued { token, id, expires_at, cut } =
-        issue::issue(issuer, key, order, id, now).map_err(|why| refused(&why))?;
-    tracing::info!(tenant = %issuer.tenant, access_key = key.name, id, expires_at, "issued a token");
+        issue::issue(issuer, held, order, id, now).map_err(|why| refused(&why))?;
+    tracing::info!(tenant = %issuer.tenant, access_key = held.key.name, id, expires_at, "issued a token");
     Ok(Applied { token, id, actions: act.as_str(), expires_at, cut })
 }
 
 /// Holders of an access key sign with it; a Kubernetes user names one.
-fn signing_key<'i>(issuer: &'i Issuer, caller: Caller<'i>, name: Option<&str>) -> Result<&'i AccessKey, Refused> {
+fn signing_key<'i>(issuer: &'i Issuer, caller: Caller<'i>, name: Option<&str>) -> Result<Held<'i>, Refused> {
     match (caller, name) {
-        (Caller::Key(key), None) => Ok(key),
-        (Caller::Key(key), Some(name)) if key.name == name => Ok(key),
+        (Caller::Key(held), None) => Ok(held),
+        (Caller::Key(held), Some(name)) if held.key.name == name => Ok(held),
         (Caller::Key(_), Some(_)) => Err(Refused::invalid(Some("accessKey"), "leave it out, or name your own key")),
         (Caller::User(_), None) => Err(Refused::invalid(Some("accessKey"), "name the access key that is to sign")),
         (Caller::User(_), Some(name)) => {
             let unknown = || Refused::invalid(Some("accessKey"), "the tenant has no access key of this name");
-            issuer.key_by_name(name).ok_or_else(unknown)
+            let key = issuer.key_by_name(name).ok_or_else(unknown)?;
+            let secret = key.secret.as_ref().ok_or_else(|| refused(&Refusal::Key))?;
+            Ok(Held { key, secret, ends: None })
         }
     }
 }
@@ -107,7 +109,7 @@ fn signer<'i>(
     read: impl Fn(&AccessKey) -> Result<Token, Reason>,
 ) -> Result<(&'i AccessKey, Token), Reason> {
     let keys = match caller {
-        Caller::Key(key) => std::slice::from_ref(key),
+        Caller::Key(held) => std::slice::from_ref(held.key),
         Caller::User(_) => issuer.index.tenant().access_keys.as_slice(),
     };
     let mut refusal = Reason::TokenSignatureInvalid;
