@@ -101,8 +101,8 @@ fn cut_over(password: Password, name: &str) -> Raw {
 /// The same, of one that was not read again.
 fn told(found: Found) -> Found {
     found.map(|key| match key {
-        Key::Login { scram, password, rotated, secret_name } => {
-            let rotated = Rotated { status: cutting_over(), ..rotated };
+        Key::Login { scram, password, mut rotated, secret_name } => {
+            rotated.status = cutting_over();
             Key::Login { scram, password, rotated, secret_name }
         }
         other => other,
