@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode, header};
-use mqtt_access_core::bundle::{AccessKey, KeyUse, UnixSeconds};
+use mqtt_access_core::bundle::{KeyUse, UnixSeconds};
 use serde_json::{Map, Value};
 
 use super::answer::{Asked, BodyProblem, json};
-use super::caller::{NOBODY, may};
+use super::caller::{Held, may};
 use super::directory::Issuer;
 use super::limits::Kind;
 use super::nonces::is_timely;
@@ -88,7 +88,7 @@ impl Action {
 struct Call<'a> {
     service: &'a Service,
     issuer: &'a Issuer,
-    key: &'a AccessKey,
+    held: Held<'a>,
     params: &'a Params,
     now: UnixSeconds,
 }
@@ -139,17 +139,17 @@ async fn respond(service: &Service, asked: &Asked) -> Result<Fields, Fault> {
     }
     let instance_id = params.get("InstanceId").ok_or_else(|| Fault::missing("InstanceId"))?;
     let issuers = service.directory.issuers_of(instance_id);
-    let (issuer, key) = signer(&issuers, &signed, now).ok_or_else(Fault::signature)?;
-    let caller = format!("{} key {}", issuer.tenant, key.name);
+    let (issuer, held) = signer(&issuers, &signed, now).ok_or_else(Fault::signature)?;
+    let caller = format!("{} key {}", issuer.tenant, held.key.name);
     service.nonces.take(&caller, &signed.nonce, signed.timestamp, now)?;
-    if !may(key, action.needs()) {
+    if !may(held.key, action.needs()) {
         return Err(Fault::use_not_allowed(action.needs()));
     }
     if action.kind() == Kind::Device && issuer.index.tenant().suspended {
         return Err(Fault::suspended());
     }
     service.limits.count(&caller, action.kind()).map_err(|after| Fault::too_often(action.kind(), after))?;
-    perform(action, Call { service, issuer, key, params: &params, now }).await
+    perform(action, Call { service, issuer, held, params: &params, now }).await
 }
 
 async fn perform(action: Action, call: Call<'_>) -> Result<Fields, Fault> {
@@ -166,19 +166,13 @@ async fn perform(action: Action, call: Call<'_>) -> Result<Fields, Fault> {
 }
 
 /// The key that signed. A key that does not exist costs the same work as a wrong secret.
-fn signer<'i>(issuers: &'i [Arc<Issuer>], signed: &Signed, now: UnixSeconds) -> Option<(&'i Issuer, &'i AccessKey)> {
+fn signer<'i>(issuers: &'i [Arc<Issuer>], signed: &Signed, now: UnixSeconds) -> Option<(&'i Issuer, Held<'i>)> {
     let keys: Vec<_> =
         issuers.iter().filter_map(|issuer| Some((&**issuer, issuer.key_by_id(&signed.key_id)?))).collect();
-    let known = |key: &AccessKey| {
-        let mut accepted = key.accepted(now).peekable();
-        let stand_in = accepted.peek().is_none().then_some(&*NOBODY);
-        accepted.chain(stand_in).fold(false, |known, secret| signed.is_by(secret) | known) && stand_in.is_none()
-    };
-    let found = keys.iter().copied().find(|(_, key)| known(key));
     if keys.is_empty() {
-        let _: bool = signed.is_by(&NOBODY);
+        let _: Option<Held<'_>> = Held::by(None, now, |secret| signed.is_by(secret));
     }
-    found.filter(|(_, key)| !key.disabled)
+    keys.into_iter().find_map(|(issuer, key)| Some((issuer, Held::by(Some(key), now, |secret| signed.is_by(secret))?)))
 }
 
 fn form(asked: &Asked) -> Result<&[u8], Fault> {

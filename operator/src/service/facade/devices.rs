@@ -16,7 +16,7 @@ const SEPARATOR: &str = "@@@";
 
 pub(super) async fn register(call: &Call<'_>) -> Result<Fields, Fault> {
     let client_id = client_id(call)?;
-    let key = call.service.directory.register(call.issuer, &call.key.name, client_id).await?;
+    let key = call.service.directory.register(call.issuer, &call.held.key.name, client_id).await?;
     Ok(credential(call, client_id, &key))
 }
 
