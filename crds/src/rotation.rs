@@ -11,8 +11,8 @@ use crate::schema;
 ///
 /// The Secret then holds the new one under the usual keys and, until `previousValidUntil`, the old one as
 /// `previousAccessKeySecret` (or `previousPassword`). Both log in; afterwards only the new one. A session that began with the
-/// old one ends with it. To go back, write the old one into `accessKeySecret` (or `password`) of the Secret: that is a
-/// rotation too. To end an overlap early, shorten `overlap`, or remove the previous one from the Secret.
+/// old one ends with it. To go back, write the old one into `accessKeySecret` of the Secret: that is a rotation too; a
+/// `password` that you write there yourself cuts over. To end an overlap early, shorten `overlap`, or remove the previous one from the Secret.
 ///
 /// A Secret of your own is rotated by editing it. `Scram` knows one record per user, and a password that somebody chose, or
 /// whose hash alone is known, is compared slowly: these cut over at once, and the status says so (`cutOver`).

@@ -59,6 +59,39 @@ pub(crate) struct Held<S> {
     pub(crate) record: Option<Record>,
 }
 
+impl<S> Held<S> {
+    /// Where an edit is in force that the Secret's record does not know, because it could not be written: the published
+    /// secret before it is the previous one.
+    pub(crate) fn catching_up(self, published: Option<Spare<S>>, mark: &str) -> Self {
+        match (self, published) {
+            (Self { current, previous: None, record: Some(record) }, Some(published)) if record.is_of_another(mark) => {
+                let record = Some(record.of(&published, mark.to_owned()));
+                Self { current, previous: Some(published), record }
+            }
+            (held, _) => held,
+        }
+    }
+
+    /// A Secret that somebody wrote back whole, its record with it, was edited since that record; and what was done since
+    /// is not done again.
+    pub(crate) fn rolled_back(self, told: Option<&RotationStatus>) -> Self {
+        let later = |record: &Record| {
+            let at = told?.rotated_at.as_ref()?.0.as_second();
+            (at > record.rotated_at).then(|| told?.trigger.clone())
+        };
+        match self {
+            Self { current, previous, record: Some(record) } => {
+                let record = match later(&record) {
+                    Some(trigger) => record.rolled_back(trigger),
+                    None => record,
+                };
+                Self { current, previous, record: Some(record) }
+            }
+            held => held,
+        }
+    }
+}
+
 /// Why a secret is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Cause {
@@ -113,7 +146,7 @@ pub(crate) fn step<S: Clone + PartialEq>(
     let known = record.is_some();
     let mut record = record.unwrap_or_else(|| Record::adopted(wish, now));
     let marked = known && record.mark == mark;
-    let is_another = known && !marked && record::is_comparable(&record.mark, mark);
+    let is_another = known && record.is_of_another(mark);
     mark.clone_into(&mut record.mark);
     record.settle_clock(now);
     let edited = in_force.filter(|in_force| !marked && **in_force != current);
@@ -169,7 +202,8 @@ pub(crate) fn own<S: Clone + PartialEq>(
             // A clock that was set back must not move the end at every look.
             let since = previous.since.min(now);
             let until = since.saturating_add(wish.overlap);
-            let kept = (now < until).then(|| Spare { since, until, ..previous.clone() });
+            // What has ended does not begin again.
+            let kept = (now < until && now < previous.until).then(|| Spare { since, until, ..previous.clone() });
             let ended = kept.is_none().then_some(Transition::OverlapEnded);
             (kept, ended)
         }

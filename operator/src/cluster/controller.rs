@@ -125,6 +125,12 @@ impl Context {
         memory.entry(key.clone()).and_modify(|memory| memory.failures = 0);
     }
 
+    /// Nothing of the tenant is in force: what was is no previous key of whatever is next.
+    fn out_of_force(&self, key: &ObjectKey) {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.entry(key.clone()).and_modify(|memory| (memory.held, memory.staged) = (None, HashMap::new()));
+    }
+
     fn forget(&self, key: &ObjectKey) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -174,6 +180,7 @@ async fn steps(context: &Context, key: &ObjectKey) -> Result<Option<Duration>, R
     let standing = context.world(|world| world.standing(key));
     if !matches!(standing, Standing::Served(..)) {
         context.issuers.forget(key);
+        context.out_of_force(key);
     }
     if let Standing::Undecodable = standing {
         // It cannot be read where it belongs: what is published stays, suspended.
@@ -255,6 +262,7 @@ async fn publish_tenant(
         context.issuers.forget(key);
         context.acl_files.nothing(&broker.name, key);
         context.figures.forget_unless(key, None);
+        context.out_of_force(key);
         retire::from(context, key, broker).await?;
         return Ok((Published::refused(standing), unfinished, Reports::default()));
     };

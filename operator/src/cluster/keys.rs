@@ -119,6 +119,7 @@ pub(super) async fn ensure(
     context.memory(key, |memory| {
         memory.derived.keep_only(&logins);
         memory.staged.retain(|secret, _| made.contains(secret.as_str()));
+        memory.staged.values_mut().for_each(Staged::leave);
     });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
@@ -136,6 +137,8 @@ pub(super) async fn ensure(
             Place::Device(device) => keys.devices.push((device, key)),
         }
     }
+    // What nobody asked for in this pass is in no bundle, and nothing waits for it.
+    context.memory(key, |memory| memory.staged.retain(|_, staged| staged.is_wanted()));
     Ok(keys)
 }
 

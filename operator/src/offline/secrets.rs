@@ -154,7 +154,12 @@ impl Secrets {
             (Owner::Login { .. }, None) => self.own_login(wanted, &secret),
             (Owner::Device { .. } | Owner::AccessKey { .. }, Some(_)) => Ok(Found::Key(read_key(name, &secret))),
             (Owner::Device { .. } | Owner::AccessKey { .. }, None) => {
-                Ok(Found::Key(with_previous(read_key(name, &secret), owner, &secret)))
+                let Content::Held(plain) = content(owner, &secret) else {
+                    let why = format!("the Secret `{name}` holds no `accessKeySecret`; put the key there");
+                    return Ok(Found::Key(problem(KeyProblem::Invalid, why)));
+                };
+                let Found::Key(key) = own(owner, name, plain) else { return Ok(Found::Key(missing(name))) };
+                Ok(Found::Key(with_previous(key, owner, &secret)))
             }
         }
     }

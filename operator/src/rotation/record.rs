@@ -30,7 +30,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Of a secret that was there before anybody kept a record: whatever is wished counts as done.
-    pub(super) fn adopted(wish: &Wish, now: UnixSeconds) -> Self {
+    pub(crate) fn adopted(wish: &Wish, now: UnixSeconds) -> Self {
         let trigger = wish.trigger.clone();
         Self { trigger, rotated_at: now, previous_valid_until: None, overlap: wish.overlap, mark: String::new() }
     }
@@ -67,7 +67,38 @@ impl Record {
 
     /// Of a secret that was just replaced by somebody who cuts over.
     pub(crate) fn refreshed(self, mark: String, now: UnixSeconds) -> Self {
-        Self { rotated_at: now, previous_valid_until: None, mark, ..self }
+        // Later than any other, also where the clock of another replica is ahead.
+        let rotated_at = now.max(self.rotated_at.saturating_add(1));
+        Self { rotated_at, previous_valid_until: None, mark, ..self }
+    }
+
+    /// As it would have been written when the overlap began that is in force.
+    pub(super) fn of<S>(self, previous: &Spare<S>, mark: String) -> Self {
+        Self {
+            rotated_at: previous.since,
+            previous_valid_until: Some(previous.until),
+            overlap: previous.until.saturating_sub(previous.since),
+            mark,
+            ..self
+        }
+    }
+
+    /// Older than what is known: it proves nothing of the secret beside it.
+    pub(super) fn rolled_back(self, trigger: Option<String>) -> Self {
+        Self { trigger: trigger.or(self.trigger), mark: String::new(), previous_valid_until: None, ..self }
+    }
+
+    /// Whether a Secret says the same already. The mark of another operator, which has another key, is as good.
+    pub(crate) fn is_told_by(&self, told: Option<&Self>) -> bool {
+        told.is_some_and(|told| {
+            let comparable = is_comparable(&told.mark, &self.mark);
+            Self { mark: self.mark.clone(), ..told.clone() } == *self && (told.mark == self.mark || !comparable)
+        })
+    }
+
+    /// Whether it speaks of another secret than the one with this mark.
+    pub(super) fn is_of_another(&self, mark: &str) -> bool {
+        self.mark != mark && is_comparable(&self.mark, mark)
     }
 
     /// The current secret is new.
@@ -91,8 +122,9 @@ impl Record {
 
     /// The previous secret with its end, if that is still to come.
     pub(super) fn keep<S>(&mut self, previous: Spare<S>, wish: &Wish, now: UnixSeconds) -> Option<Spare<S>> {
-        // Another wish counts from when the overlap began. What no record knows has no end: it is not accepted.
-        let until = self.previous_valid_until.map(|until| {
+        // Another wish counts from when the overlap began. What no record knows has no end: it is not accepted. What has
+        // ended does not begin again.
+        let until = self.previous_valid_until.filter(|until| now < *until).map(|until| {
             let wished =
                 if self.overlap == wish.overlap { until } else { self.rotated_at.saturating_add(wish.overlap) };
             wished.min(now.saturating_add(wish.overlap))

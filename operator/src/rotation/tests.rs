@@ -12,7 +12,7 @@ fn wish(trigger: Option<&str>, interval: Option<i64>, overlap: i64) -> Wish {
 }
 
 fn mark(secret: u32) -> String {
-    format!("mark of {secret}")
+    format!("key.mark of {secret}")
 }
 
 fn fresh(current: u32) -> Held<u32> {
@@ -85,6 +85,42 @@ fn an_overlap_ends_by_its_time_by_a_shorter_wish_and_by_hand_and_grows_while_it_
     assert_eq!((by_hand.held.previous, by_hand.transition), (None, None));
     let never_again = settled(at_once.held, &day, 2);
     assert_eq!(never_again.held.previous, None, "what has ended does not come back");
+}
+
+#[test]
+fn an_overlap_whose_end_nobody_saw_does_not_begin_again() {
+    let day = wish(Some("a"), None, 24 * HOUR);
+    let held = replace(settled(fresh(1), &wish(None, None, HOUR), 0).held, 2, mark(2), &day, 0);
+    let longer = wish(Some("a"), None, 48 * HOUR);
+    assert_eq!(settled(held, &longer, 24 * HOUR).held.previous, None);
+    let previous = own(&2, Some((&1, None)), &day, 0).0.unwrap();
+    assert_eq!(own(&2, Some((&2, Some(&previous))), &longer, 24 * HOUR).0, None);
+}
+
+#[test]
+fn an_edit_that_is_in_force_and_could_not_be_recorded_keeps_its_overlap() {
+    let day = wish(None, None, 24 * HOUR);
+    let recorded = settled(fresh(1), &day, 0).held;
+    let previous = Spare { secret: 1, since: 50, until: 50 + 24 * HOUR };
+    let edited = Held { current: 2, ..recorded.clone() };
+    let caught_up = edited.catching_up(Some(previous.clone()), &mark(2));
+    let step = step(caught_up, Some(&2), &mark(2), &day, 60);
+    assert_eq!((step.held.previous, step.transition), (Some(previous.clone()), None));
+    // Where somebody ended it in the Secret, the record speaks of the current one.
+    let ended = recorded.catching_up(Some(previous), &mark(1));
+    assert_eq!(ended.previous, None);
+}
+
+#[test]
+fn a_secret_that_was_written_back_whole_is_an_edit_and_rotates_nothing_again() {
+    let first = settled(fresh(1), &wish(Some("a"), None, HOUR), 0).held;
+    let wish = wish(Some("b"), None, HOUR);
+    let rotated = replace(first.clone(), 2, mark(2), &wish, 100);
+    let told = settled(rotated, &wish, 100).status(false);
+    let back = first.rolled_back(Some(&told));
+    let step = step(back, Some(&2), &mark(1), &wish, 200);
+    assert_eq!((step.due, step.transition), (None, Some(Transition::Rotated(Cause::Edit))));
+    assert_eq!(step.held.previous, Some(Spare { secret: 2, since: 200, until: 200 + HOUR }));
 }
 
 #[test]
@@ -379,13 +415,21 @@ proptest! {
         let mut cluster = Cluster::new();
         for happening in happenings {
             let (before, removed) = (cluster.published.clone(), cluster.removed);
+            let recorded = cluster.secret.record.clone().and_then(|record| record.previous_valid_until);
             cluster.happens(happening);
             // Whoever has what the Secret says is let in, unless somebody wrote it there with his own hands a moment ago.
             prop_assert!(cluster.edited || cluster.accepts(cluster.secret.current), "{happening:?}");
             // What was in force is accepted on, unless its time was over before it was replaced, or somebody took it out.
-            let ended = cluster.secret.record.as_ref().is_none_or(|record| record.rotated_at + record.overlap <= cluster.now);
+            let over = |record: &Record| record.rotated_at + record.overlap <= cluster.now;
+            let ended = cluster.secret.record.as_ref().is_none_or(over) || recorded.is_some_and(|end| end <= cluster.now);
             if cluster.published.current != before.current && !ended && !removed {
                 prop_assert!(cluster.accepts(before.current), "{happening:?}: {:?}", cluster.published);
+            }
+            // What has ended is never accepted again, unless it is the current one.
+            if let (Some(old), Happening::Pass { .. }) = (&before.previous, happening) {
+                let current = cluster.published.current == old.secret;
+                let open = cluster.now < old.until || recorded.is_some_and(|end| cluster.now < end);
+                prop_assert!(open || current || !cluster.accepts(old.secret), "{:?}", cluster.published);
             }
             if let Some(previous) = &cluster.published.previous {
                 // Never longer than the longest overlap that was wished.

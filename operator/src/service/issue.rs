@@ -9,7 +9,6 @@ use mqtt_access_core::bundle::{AccessKey, KeyUse, UnixSeconds};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::is_client_id;
 use mqtt_access_core::policy::Action;
-use mqtt_access_core::secret::Secret;
 use mqtt_access_core::token::{
     Act, Claims, Expected, MAX_LIFETIME, MAX_RESOURCES, MAX_TOKEN_BYTES, MIN_LIFETIME, Token, is_resource, token_key,
     verify,

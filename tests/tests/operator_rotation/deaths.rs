@@ -13,7 +13,7 @@ pub(crate) async fn a_deleted_tenant_leaves_its_devices_what_they_had(scene: &Sc
     scene.wait_device("left", "d", "Ready").await;
     let before = scene.secret("left", "d-mqtt").await.unwrap();
     scene.patch(DEVICES, "left", "d", &json!({"spec": {"rotation": {"trigger": "now"}}})).await;
-    let rotated = async || scene.secret("left", "d-mqtt").await.filter(|now| holds_previous(now));
+    let rotated = async || scene.secret("left", "d-mqtt").await.filter(holds_previous);
     let after = mqtt_access_tests::wait::until("a rotation", mqtt_access_tests::operator_fixture::SOON, rotated).await;
     scene.delete(TENANTS, "left", "t").await;
     scene.wait_device("left", "d", "TenantNotFound").await;

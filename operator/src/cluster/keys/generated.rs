@@ -65,7 +65,7 @@ impl Finder<'_> {
             Some(cached) => self.keep(wanted, &cached.0).await,
             None if Instant::now() >= self.deadline => {
                 let restored = self.restored(wanted).await?;
-                Ok(later(without_secret(wanted, restored, "is being made")))
+                Ok(later(without_secret(wanted, unwritten(restored), "is being made")))
             }
             None => self.make(wanted).await,
         }
@@ -93,7 +93,7 @@ impl Finder<'_> {
         let turn = self.turn(wanted, held).await?;
         let fitting = self.secret(wanted, &turn.held, Some(secret));
         let labels_fit = fitting.labels().iter().all(|(label, value)| secret.labels().get(label) == Some(value));
-        let record_fits = record_of(secret) == turn.held.record;
+        let record_fits = turn.held.record.as_ref().is_some_and(|record| record.is_told_by(record_of(secret).as_ref()));
         let content_fits = secret.data == fitting.data && labels_fit;
         let is_key = !matches!(wanted.key, KeyOf::Login { .. });
         if content_fits && !record_fits && is_key && self.is_late() {
@@ -111,9 +111,12 @@ impl Finder<'_> {
             Outcome::Left | Outcome::Refused if is_new => {
                 Ok(missing(wanted, "cannot be given what the mechanisms need; see the log of the operator"))
             }
-            Outcome::Left => Ok(ready(wanted, &turn.undone())),
+            Outcome::Left => {
+                self.overtaken(wanted, &turn);
+                Ok(ready(wanted, &turn.undone()))
+            }
             Outcome::Refused => {
-                self.put_off(wanted, &turn);
+                self.refused(wanted, &turn);
                 Ok(ready(wanted, &turn.undone()))
             }
         }
@@ -161,17 +164,20 @@ impl Finder<'_> {
         match self.api().create(&PostParams::default(), &self.secret(wanted, &turn.held, None)).await {
             Ok(made) => {
                 self.remember(made);
+                self.turned(wanted, &turn);
                 Ok(ready(wanted, &turn))
             }
             // There is one that the cache does not show: it lags, or the Secret lost its labels. That one counts.
             Err(kube::Error::Api(status)) if status.is_already_exists() => match self.live(wanted).await? {
                 Some(found) => self.keep(wanted, &found).await,
-                None => Ok(without_secret(wanted, restored, "vanished while it was read; it will be made again")),
+                None => {
+                    Ok(without_secret(wanted, unwritten(restored), "vanished while it was read; it will be made again"))
+                }
             },
             // A quota or a right that is missing concerns this Secret alone: the others must not wait for it.
             Err(kube::Error::Api(status)) if is_refusal(&status) => {
                 tracing::warn!(tenant = %self.tenant, secret = wanted.secret_name, error = status.message, "cannot create a Secret");
-                Ok(without_secret(wanted, restored, &format!("cannot be created: {}", status.message)))
+                Ok(without_secret(wanted, unwritten(restored), &format!("cannot be created: {}", status.message)))
             }
             Err(error) => Err(KeyError::Write(wanted.secret_name.clone(), error)),
         }
@@ -297,6 +303,11 @@ fn ready(wanted: &Wanted, turn: &Turn) -> Raw {
         };
     }
     now(Key::Ready { id: None, secret, rotated: Box::new(rotated), secret_name })
+}
+
+/// A key that stands in no Secret must not come into force.
+fn unwritten(restored: Option<Turn>) -> Option<Turn> {
+    restored.map(Turn::undone)
 }
 
 /// A key that is in force stays so while its Secret is away: no other place knows it, and the device uses it.

@@ -33,6 +33,8 @@ pub(in crate::cluster) struct Staged {
     until: UnixSeconds,
     /// From when on it may be handed out; `None` until a bundle with it is published.
     ready: Option<Instant>,
+    /// Whether this pass has asked for it.
+    wanted: bool,
 }
 
 impl Staged {
@@ -42,13 +44,22 @@ impl Staged {
         self.ready.get_or_insert(now + ANNOUNCE).saturating_duration_since(now)
     }
 
+    /// A pass begins.
+    pub(super) fn leave(&mut self) {
+        self.wanted = false;
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     fn is_announced(&self) -> bool {
         self.ready.is_some_and(|ready| ready <= Instant::now())
     }
 
-    /// Its Secret takes no other for now: made immutable, say.
-    fn put_off(&mut self) {
-        self.ready = Some(Instant::now() + AGAIN);
+    /// Its Secret could not be written.
+    fn put_off(&mut self, pause: Duration) {
+        self.ready = Some(Instant::now() + pause);
     }
 
     fn spare(&self) -> Spare<Secret> {
@@ -131,6 +142,10 @@ impl Finder<'_> {
         let wish = wanted.wish(cut_over);
         let in_force = self.held(wanted).await?;
         let mark = rotation::mark(self.ticket_key, &held.current);
+        let held = match &in_force {
+            Some(in_force) if *in_force == held.current => held.catching_up(self.held_previous(wanted).await?, &mark),
+            _ => held.rolled_back(wanted.told.as_ref()),
+        };
         let step = rotation::step(held, in_force.as_ref(), &mark, &wish, now);
         let (status, transition) = (step.status(cut_over), step.transition);
         let Some((cause, since)) = step.due else {
@@ -155,14 +170,18 @@ impl Finder<'_> {
     }
 
     fn stage(&self, wanted: &Wanted, since: UnixSeconds, now: UnixSeconds) -> Result<Staged, KeyError> {
-        let known = self.context.memory(self.tenant, |memory| memory.staged.get(&wanted.secret_name).cloned());
+        let known = self.context.memory(self.tenant, |memory| {
+            let staged = memory.staged.get_mut(&wanted.secret_name)?;
+            staged.wanted = true;
+            Some(staged.clone())
+        });
         let since = match known {
             Some(known) if now < known.until => return Ok(known),
             Some(expired) => expired.since,
             None => since,
         };
         let until = now.saturating_add(LASTS);
-        let staged = Staged { secret: generate()?, since, until, ready: None };
+        let staged = Staged { secret: generate()?, since, until, ready: None, wanted: true };
         self.context.memory(self.tenant, |memory| memory.staged.insert(wanted.secret_name.clone(), staged.clone()));
         Ok(staged)
     }
@@ -176,11 +195,20 @@ impl Finder<'_> {
         self.tell(wanted.kind, &wanted.owner_name, &wanted.uid, key, turn.transition());
     }
 
-    /// The API server refuses the Secret as it should be.
-    pub(super) fn put_off(&self, wanted: &Wanted, turn: &Turn) {
+    /// Somebody else wrote the Secret first, and the watch brings that in a moment.
+    pub(super) fn overtaken(&self, wanted: &Wanted, turn: &Turn) {
+        self.put_off(wanted, turn, ANNOUNCE);
+    }
+
+    /// The API server refuses the Secret as it should be: made immutable, say.
+    pub(super) fn refused(&self, wanted: &Wanted, turn: &Turn) {
+        self.put_off(wanted, turn, AGAIN);
+    }
+
+    fn put_off(&self, wanted: &Wanted, turn: &Turn, pause: Duration) {
         if turn.replaces() {
             self.context.memory(self.tenant, |memory| {
-                memory.staged.entry(wanted.secret_name.clone()).and_modify(Staged::put_off);
+                memory.staged.entry(wanted.secret_name.clone()).and_modify(|staged| staged.put_off(pause));
             });
         }
     }

@@ -22,7 +22,7 @@ use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::created;
 use crate::credential::{Content, Owner, content, generate, generated_data, record_of};
 use crate::names::{REFRESHED_ANNOTATION, REGISTERED_BY_LABEL, ROTATION_ANNOTATION, device_secret};
-use crate::rotation;
+use crate::rotation::{self, Record, Spread, Wish};
 use crate::service::directory::{ClusterError, DeviceError, DeviceKey, Issuer};
 
 /// How long a registration waits for the key that the controller makes.
@@ -72,8 +72,9 @@ pub(super) async fn refresh(context: &Context, issuer: &Issuer, client_id: &str)
         secret.data = Some(generated_data(owner, issuer.index.instance_id(), (&key).into(), Some(&secret)));
         // Whoever calls this wants to be rid of the old key now: no overlap.
         let mark = rotation::mark(&issuer.index.tenant().ticket_key, &key);
-        let record = record_of(&secret).map(|record| record.refreshed(mark, now()).text());
-        secret.annotations_mut().extend(record.map(|record| (ROTATION_ANNOTATION.to_owned(), record)));
+        let wish = Wish::new(device.spec.rotation.as_ref(), Spread::new(&device.uid().unwrap_or_default()));
+        let record = record_of(&secret).unwrap_or_else(|| Record::adopted(&wish, now())).refreshed(mark, now());
+        secret.annotations_mut().insert(ROTATION_ANNOTATION.to_owned(), record.text());
         let at = k8s_openapi::jiff::Timestamp::now().as_millisecond().to_string();
         secret.annotations_mut().insert(REFRESHED_ANNOTATION.to_owned(), at);
         secret.metadata.managed_fields = None;
