@@ -156,13 +156,11 @@ fn accounts(bindings: &[Value]) -> BTreeSet<String> {
 }
 
 fn grants(account: &str, binding: &Value, role: &Value) -> Vec<Grant> {
-    let (kind, name) = (text(binding, "/kind"), text(binding, "/metadata/name"));
-    let namespace = place(binding);
+    let (name, namespace) = (text(binding, "/metadata/name"), place(binding));
     let binding = match &namespace {
         Some(namespace) => format!("RoleBinding \"{name}/{namespace}\""),
         None => format!("ClusterRoleBinding \"{name}\""),
     };
-    assert!(kind.is_empty() || binding.starts_with(&kind), "{kind}");
     let mut grants = Vec::new();
     for rule in role["rules"].as_array().into_iter().flatten() {
         assert!(rule.get("nonResourceURLs").is_none() && !rule.to_string().contains("\"*\""), "too wide: {rule}");
