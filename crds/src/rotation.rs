@@ -12,7 +12,8 @@ use crate::schema;
 /// The Secret then holds the new one under the usual keys and, until `previousValidUntil`, the old one as
 /// `previousAccessKeySecret` (or `previousPassword`). Both log in; afterwards only the new one. A session that began with the
 /// old one ends with it. To go back, write the old one into `accessKeySecret` of the Secret: that is a rotation too; a
-/// `password` that you write there yourself cuts over. To end an overlap early, shorten `overlap`, or remove the previous one from the Secret.
+/// `password` that you write there yourself cuts over. To end an overlap early, shorten `overlap`, or remove the previous
+/// one from the Secret.
 ///
 /// A Secret of your own is rotated by editing it. `Scram` knows one record per user, and a password that somebody chose, or
 /// whose hash alone is known, is compared slowly: these cut over at once, and the status says so (`cutOver`).
@@ -21,8 +22,9 @@ use crate::schema;
 #[schemars(extend("x-kubernetes-validations" = schema::rotation_rules()))]
 pub struct Rotation {
     /// Any text of 1 to 128 characters, for example `2027-01-31` or a ticket number. A change rotates once, also a change
-    /// back to an earlier text: the key of then does not come back, and one that is still accepted from an overlap is not any more. Removing it rotates nothing. When mqtt-access meets a
-    /// Secret without a record of rotations, whatever stands here is taken as done.
+    /// back to an earlier text: the key of then does not come back, and one that is still accepted from an overlap is not any
+    /// more. Removing it rotates nothing. When mqtt-access meets a Secret without a record of rotations, whatever stands here
+    /// is taken as done.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::rotation_trigger")]
     pub trigger: Option<String>,
