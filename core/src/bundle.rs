@@ -188,8 +188,7 @@ pub enum KeyUse {
 impl AccessKey {
     /// The secrets that are accepted now, the current one first, and when they end. None where there is no current one.
     pub fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = (&Secret, Option<UnixSeconds>)> {
-        let current = self.secret.iter().filter(|secret| !secret.expose().is_empty());
-        current.flat_map(move |current| std::iter::once((current, None)).chain(self.spares.accepted(now)))
+        self.spares.secrets(self.secret.as_ref(), now)
     }
 }
 

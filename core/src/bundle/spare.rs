@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::UnixSeconds;
+use crate::secret::Secret;
 
 /// A secret that is accepted for some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,8 +43,17 @@ impl<S> Spares<S> {
         self.previous.is_none() && self.next.is_none()
     }
 
-    /// Those that are accepted now, with the time at which a session that began with one of them ends.
-    pub(crate) fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = (&S, Option<UnixSeconds>)> {
+    /// What is accepted now, the current secret first, with the time at which a session that began with it ends. Without a
+    /// current one nothing is.
+    pub(crate) fn beside<'s>(
+        &'s self,
+        current: Option<&'s S>,
+        now: UnixSeconds,
+    ) -> impl Iterator<Item = (&'s S, Option<UnixSeconds>)> {
+        current.into_iter().flat_map(move |current| std::iter::once((current, None)).chain(self.accepted(now)))
+    }
+
+    fn accepted(&self, now: UnixSeconds) -> impl Iterator<Item = (&S, Option<UnixSeconds>)> {
         let previous = self.previous.iter().map(|spare| (spare, Some(spare.until)));
         // It becomes the current one, so its sessions go on.
         let next = self.next.iter().map(|spare| (spare, None));
@@ -55,5 +65,17 @@ impl<S> Spares<S> {
         let mut change = |Spare { secret, since, until }| Spare { secret: change(secret), since, until };
         let Self { previous, next } = self;
         Spares { previous: previous.map(&mut change), next: next.map(&mut change) }
+    }
+}
+
+impl Spares<Secret> {
+    /// As [`Self::beside`]; an empty secret proves nothing.
+    pub(crate) fn secrets<'s>(
+        &'s self,
+        current: Option<&'s Secret>,
+        now: UnixSeconds,
+    ) -> impl Iterator<Item = (&'s Secret, Option<UnixSeconds>)> {
+        let filled = |secret: &Secret| !secret.expose().is_empty();
+        self.beside(current.filter(|secret| filled(secret)), now).filter(move |(secret, _)| filled(secret))
     }
 }

@@ -1,7 +1,7 @@
 //! The key of an access key or a device, whatever it is proved with: what a login and every later request look at.
 
 use crate::audience::AudienceId;
-use crate::bundle::{AccessKey, Device, KeyUse, LoginName, Spares, UnixSeconds};
+use crate::bundle::{AccessKey, Device, KeyUse, LoginName, UnixSeconds};
 use crate::client::Mode;
 use crate::password::Verifier;
 use crate::scram;
@@ -18,15 +18,10 @@ pub(super) struct Accepted<'i, S> {
     pub(super) ends: Option<UnixSeconds>,
 }
 
-fn accepted<'i, S>(
-    current: Option<&'i S>,
-    spares: &'i Spares<S>,
-    now: UnixSeconds,
-) -> impl Iterator<Item = Accepted<'i, S>> {
-    current.into_iter().flat_map(move |current| {
-        let spares = spares.accepted(now).map(|(secret, ends)| Accepted { secret, ends });
-        std::iter::once(Accepted { secret: current, ends: None }).chain(spares)
-    })
+impl<'i, S> From<(&'i S, Option<UnixSeconds>)> for Accepted<'i, S> {
+    fn from((secret, ends): (&'i S, Option<UnixSeconds>)) -> Self {
+        Self { secret, ends }
+    }
 }
 
 /// The key that a client proved, or wants to prove, to have.
@@ -52,13 +47,14 @@ impl<'i> Key<'i> {
             Self::Access(key) => &key.spares,
             Self::Device(device, _) => &device.spares,
         };
-        accepted(self.secret(), spares, now).filter(|accepted| !accepted.secret.expose().is_empty())
+        spares.secrets(self.secret(), now).map(Accepted::from)
     }
 
     /// What passwords may be compared with now: the current verifier first, if there is any at all.
     pub(super) fn verifiers(self, now: UnixSeconds) -> impl Iterator<Item = Accepted<'i, Verifier>> {
         let login = self.login();
-        login.into_iter().flat_map(move |login| accepted(login.password.as_ref(), &login.spares, now))
+        let accepted = login.into_iter().flat_map(move |login| login.spares.beside(login.password.as_ref(), now));
+        accepted.map(Accepted::from)
     }
 
     /// What marks the logins of a mode that are in force: it differs for every secret.

@@ -58,7 +58,7 @@ fn lasts(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether the API server refuses this very request, and would again: not an outage, a conflict or too many requests.
-fn is_refusal(status: &Status) -> bool {
+pub(super) fn is_refusal(status: &Status) -> bool {
     (400..500).contains(&status.code) && ![401, 408, 409, 410, 429].contains(&status.code)
 }
 

@@ -76,16 +76,18 @@ fn form(secret: &KubeSecret) -> Option<Form> {
     Some(if ModeUsername::parse(username).is_some() { Form::Key } else { Form::Password })
 }
 
-/// The key or password before the current one.
+/// The key or password before the current one, with the end that the record gives it; without one it has none, and is none.
 #[must_use]
-pub(crate) fn previous_of(owner: Owner<'_>, secret: &KubeSecret) -> Option<Secret> {
+pub(crate) fn previous_of(owner: Owner<'_>, secret: &KubeSecret) -> Option<Spare<Secret>> {
     let entry = match owner {
         Owner::Device { .. } | Owner::AccessKey { .. } => data::PREVIOUS_ACCESS_KEY_SECRET,
         // Beside a key it is a signature, made ready.
         Owner::Login { .. } if is_switched(owner, secret) => return None,
         Owner::Login { .. } => data::PREVIOUS_PASSWORD,
     };
-    filled(secret, entry).map(|bytes| Secret::new(bytes.0.clone()))
+    let Record { rotated_at: since, previous_valid_until, .. } = record_of(secret)?;
+    let secret = Secret::new(filled(secret, entry)?.0.clone());
+    Some(Spare { secret, since, until: previous_valid_until? })
 }
 
 /// The record of a generated Secret's rotations.

@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
-use mqtt_access_core::bundle::{Spare, Spares};
+use mqtt_access_core::bundle::Spares;
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram;
 use mqtt_access_core::secret::Secret;
@@ -21,7 +21,7 @@ use super::gather::missing;
 use crate::compile::{Key, KeyProblem, Rotated};
 use crate::credential::{
     Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, previous_of,
-    problem, random, read_key, read_password, record_of,
+    problem, random, read_key, read_password,
 };
 use crate::login::Password;
 use crate::manifest::yaml::{self, YamlError};
@@ -241,11 +241,8 @@ impl Secrets {
 /// Of a Secret that was taken out of a cluster while it held two keys: both are accepted, until the same end as there.
 fn with_previous(key: Key, owner: Owner<'_>, from: &KubeSecret) -> Key {
     let Key::Ready { id, secret, rotated, secret_name } = key else { return key };
-    let previous = record_of(from).and_then(|record| {
-        let (since, until) = (record.rotated_at, record.previous_valid_until?);
-        Some(Spare { secret: previous_of(owner, from)?, since, until })
-    });
-    let rotated = Box::new(Rotated { spares: Spares { previous, next: None }, ..*rotated });
+    let spares = Spares { previous: previous_of(owner, from), next: None };
+    let rotated = Box::new(Rotated { spares, ..*rotated });
     Key::Ready { id, secret, rotated, secret_name }
 }
 

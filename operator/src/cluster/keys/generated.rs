@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::PostParams;
-use kube::core::{ObjectMeta, Status};
+use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt as _};
-use mqtt_access_core::bundle::{ClientIds, Spare};
+use mqtt_access_core::bundle::ClientIds;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{Rotation, RotationStatus};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::rotating::Turn;
 use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller;
+use crate::cluster::pause::is_refusal;
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::{Key, KeyProblem};
 use crate::credential::{
@@ -243,11 +244,6 @@ impl Finder<'_> {
     }
 }
 
-/// Whether the API server refuses this very object, and would again: not an outage, a conflict or too many requests.
-fn is_refusal(status: &Status) -> bool {
-    (400..500).contains(&status.code) && ![401, 408, 409, 429].contains(&status.code)
-}
-
 impl Wanted {
     fn emptied(&self) -> &'static str {
         match self.key {
@@ -286,12 +282,7 @@ fn kept(owner: Owner<'_>, secret: &KubeSecret, current: Secret, is_new: bool) ->
     if is_new || is_switched(owner, secret) {
         return Held { current, previous: None, record: None };
     }
-    let record = record_of(secret);
-    let previous = record.as_ref().and_then(|record| {
-        let (since, until) = (record.rotated_at, record.previous_valid_until?);
-        Some(Spare { secret: previous_of(owner, secret)?, since, until })
-    });
-    Held { current, previous, record }
+    Held { current, previous: previous_of(owner, secret), record: record_of(secret) }
 }
 
 fn ready(wanted: &Wanted, turn: &Turn) -> Raw {

@@ -1,22 +1,21 @@
 //! What the published bundle holds: from there a generated Secret that somebody deleted is restored, unless it held a
 //! password, and from there a login stays in force while its turn to be derived has not come.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::Api;
-use mqtt_access_core::bundle::{Bundle, ClientIds, Digest, LoginName, Spare, decode};
+use mqtt_access_core::bundle::{Bundle, ClientIds, LoginName, Spare};
 use mqtt_access_core::scram::ScramSettings;
 use mqtt_access_core::secret::Secret;
 
 use super::generated::{KeyOf, Wanted};
 use super::login::LoginOf;
 use super::{Finder, KeyError};
-use crate::cluster::cache::{Cached as _, Group};
+use crate::cluster::cache::Group;
+use crate::cluster::publish;
 use crate::login::Login;
-use crate::names::{self, data};
 
 /// Secrets of a bundle by the owners they were made for. One that was brought along is never restored: whoever takes a
 /// `secretRef` away wants to be rid of its key.
@@ -138,14 +137,7 @@ impl Finder<'_> {
         let Some(index) = index else { return Ok(Held::default()) };
         let Some(file) = &index.file else { return Ok(Held::default()) };
         let api: Api<KubeSecret> = Api::namespaced(self.context.client.clone(), &self.broker.bundle_namespace);
-        let mut shards: HashMap<Digest, Vec<u8>> = HashMap::new();
-        for digest in &file.shards {
-            let name = names::shard(&index.key().name, digest.as_str());
-            let secret = api.get_opt(&name).await.map_err(KeyError::Bundle)?;
-            let bytes = secret.and_then(|secret| secret.data?.remove(data::SHARD));
-            bytes.into_iter().for_each(|bytes| _ = shards.insert(digest.clone(), bytes.0));
-        }
-        let bundle = decode(file, |digest| shards.get(digest).map(|bytes| Cow::Borrowed(bytes.as_slice())));
+        let bundle = publish::read(&api, &index, file).await.map_err(KeyError::Bundle)?;
         Ok(bundle.map(|bundle| Held::of(&bundle)).unwrap_or_default())
     }
 }
