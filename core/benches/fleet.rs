@@ -1,6 +1,8 @@
 //! A factory: devices of two kinds, and policies as people write them.
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, Revocations, Space, Spares, Tenant};
+use mqtt_access_core::bundle::{
+    AclDelivery, Bundle, Claims, ClientIds, Device, Revocations, SessionRules, Space, Spares, Tenant,
+};
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, device_key_id};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Selector, Subject, Topics};
@@ -47,6 +49,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! Files in which brokers find rules that they evaluate themselves.
 //!
-//! What they say is never wider than SEMANTICS.md: what a broker's language cannot say is left out of an Allow and grows in a
+//! What they say is never wider than docs/semantics.md: what a broker's language cannot say is left out of an Allow and grows in a
 //! Deny, and [`Narrowed`] tells so. The same bundle at the same time gives the same text, whoever writes it: the operator into
 //! a `ConfigMap`, `compile` into its folder, the sidecar into `--acl-dir`.
 

@@ -26,7 +26,7 @@ use crate::scram::{self, ScramSettings};
 use crate::secret::Secret;
 
 /// The format that [`encode`] writes. Every version that was ever written decodes for ever.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// How a broker learns what its clients may do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,9 @@ pub struct Tenant {
     /// Which tokens are refused.
     #[serde(default, skip_serializing_if = "Revocations::is_empty")]
     pub token_revocations: Revocations,
+    /// Which clients may hold a session.
+    #[serde(default, skip_serializing_if = "SessionRules::is_default")]
+    pub sessions: SessionRules,
     /// How the broker learns what the tenant's clients may do.
     #[serde(default, skip_serializing_if = "AclDelivery::is_default")]
     pub acl_delivery: AclDelivery,
@@ -124,6 +127,23 @@ impl Revocations {
     #[must_use]
     pub fn revoke(&self, id: &str, issued_at: UnixSeconds) -> bool {
         self.issued_before.is_some_and(|before| issued_at < before) || self.ids.contains(id)
+    }
+}
+
+/// Which clients may hold a session, beyond a right proof.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SessionRules {
+    /// Whether every token has to name the client ID that it is for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tokens_name_client_id: bool,
+}
+
+impl SessionRules {
+    /// Whether a right proof is all that a session needs.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -125,7 +125,7 @@ impl Rules {
         self.policies.iter().map(String::as_str).zip(self.audience_of.iter().copied())
     }
 
-    /// Judges a request as SEMANTICS.md section 3 says. Allocates nothing.
+    /// Judges a request as docs/semantics.md section 3 says. Allocates nothing.
     #[must_use]
     pub fn decide(&self, principal: &Principal<'_>, request: &Request<'_>) -> Verdict<'_> {
         with_levels(request.filter(), |levels| self.judge(principal, request, levels))

@@ -26,7 +26,7 @@ pub fn cases() -> Vec<Case> {
     files.iter().flat_map(parse).collect()
 }
 
-/// A sentence of SEMANTICS.md with what follows from it.
+/// A sentence of docs/semantics.md with what follows from it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {

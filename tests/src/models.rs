@@ -1,5 +1,5 @@
 //! How brokers evaluate rules themselves, as their documents and sources tell: small and obvious, and nothing that the product
-//! uses. A request that a model allows has to be one that SEMANTICS.md allows.
+//! uses. A request that a model allows has to be one that docs/semantics.md allows.
 
 pub mod emqx;
 pub mod emqx_inline;

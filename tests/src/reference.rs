@@ -1,4 +1,4 @@
-//! The slow, obvious engine: SEMANTICS.md sections 1 to 3, sentence by sentence, over strings.
+//! The slow, obvious engine: docs/semantics.md sections 1 to 3, sentence by sentence, over strings.
 //!
 //! It exists so that the fast engine (`mqtt_access_core::rules`) has something to agree with, and therefore shares with
 //! it only the plain data of policies, clients and requests. What it needs of topics it decides by looking at names:

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
-    UnixSeconds,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, SessionRules, Space,
+    Spares, Tenant, UnixSeconds,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -115,6 +115,7 @@ fn tenant(name: &str, prefix: &str, created: UnixSeconds) -> Tenant {
         scram: Some(ScramSettings { algorithm: ScramAlgorithm::Sha256, iterations: scram::MIN_ITERATIONS }),
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Revocations, Space, Tenant};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Revocations, SessionRules, Space, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::Policy;
@@ -70,6 +70,7 @@ fn findings(object: &Value) -> Vec<String> {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     let bundle = Bundle { tenant, policies: vec![policy], devices: Vec::new() };

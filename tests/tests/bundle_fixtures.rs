@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
     AccessKey, AclDelivery, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError,
-    FORMAT_VERSION, KeyUse, LoginName, Revocations, Space, Spare, Spares, Tenant, decode, decode_index, encode,
+    FORMAT_VERSION, KeyUse, LoginName, Revocations, SessionRules, Space, Spare, Spares, Tenant, decode, decode_index,
+    encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -28,6 +29,13 @@ fn map(entries: &[(&str, &str)]) -> Map {
 
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
+    let mut bundle = bundle_of_version_4();
+    bundle.tenant.sessions = SessionRules { tokens_name_client_id: true };
+    bundle
+}
+
+/// What version 4 knew.
+fn bundle_of_version_4() -> Bundle {
     let mut bundle = bundle_of_version_3();
     let spare = |secret: &str| Spare { secret: Secret::from(secret), since: 1_790_000_000, until: 1_790_086_400 };
     let spares = Spares { previous: Some(spare("the one before")), next: Some(spare("the one to come")) };
@@ -146,6 +154,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }
@@ -273,10 +282,15 @@ fn the_bytes_of_version_3_decode_to_what_was_encoded() {
 
 #[test]
 fn the_bytes_of_version_4_decode_to_what_was_encoded() {
+    assert_eq!(decoded(4), in_order(bundle_of_version_4()));
+}
+
+#[test]
+fn the_bytes_of_version_5_decode_to_what_was_encoded() {
     if std::env::var_os("WRITE_FIXTURES").is_some() {
         write_fixtures(&encode(&bundle()).unwrap());
     }
-    assert_eq!(decoded(4), in_order(bundle()));
+    assert_eq!(decoded(5), in_order(bundle()));
 }
 
 fn write_fixtures(encoded: &Encoded) {
@@ -364,10 +378,10 @@ fn other_versions_other_files_and_other_fields_are_refused() {
     let at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let payload = &bytes[at..];
     let refusal = |bytes: &[u8]| decode_index(bytes).unwrap_err();
-    assert!(decode_index(&enveloped("mqtt-access-index 4", payload)).is_ok());
-    // Secrets that an older version did not know make it no older index.
-    assert!(matches!(refusal(&enveloped("mqtt-access-index 3", payload)), BundleError::Payload(_)));
-    for version in [0, 5] {
+    assert!(decode_index(&enveloped("mqtt-access-index 5", payload)).is_ok());
+    // A field that an older version did not know makes it no older index.
+    assert!(matches!(refusal(&enveloped("mqtt-access-index 4", payload)), BundleError::Payload(_)));
+    for version in [0, 6] {
         let refusal = refusal(&enveloped(&format!("mqtt-access-index {version}"), payload));
         assert!(matches!(refusal, BundleError::Index(EnvelopeError::Version(unknown)) if unknown == version));
     }

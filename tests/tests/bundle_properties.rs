@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, Spare, Spares, Tenant,
-    decode, decode_index, encode,
+    AclDelivery, Bundle, Claims, ClientIds, Device, Digest, Encoded, LoginName, Revocations, SessionRules, Spare,
+    Spares, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -38,6 +38,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

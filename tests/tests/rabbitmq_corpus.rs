@@ -1,4 +1,4 @@
-//! The corpus of SEMANTICS.md, put to a real RabbitMQ that asks the sidecar, with real clients: what it lets through is what is
+//! The corpus of docs/semantics.md, put to a real RabbitMQ that asks the sidecar, with real clients: what it lets through is what is
 //! allowed to them, and the questions that it asks are those of the model.
 
 #![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
-    encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, SessionRules, Space,
+    Spares, Tenant, encode,
 };
 use mqtt_access_core::client::{Client as Known, Mode};
 use mqtt_access_core::credential::{self, MacAlgorithm};
@@ -84,7 +84,7 @@ impl Put {
         World { namespace: "acme", policies: &self.policies, space: &self.case.space }
     }
 
-    /// Whether SEMANTICS.md allows to the client, as it is here, what RabbitMQ asks about.
+    /// Whether docs/semantics.md allows to the client, as it is here, what RabbitMQ asks about.
     fn allows(&self, action: Action, topic: &str) -> bool {
         let Some(topic) = asked_about(topic) else { return false };
         let judged = match action {
@@ -167,6 +167,7 @@ impl Put {
             scram: None,
             token_max_ttl: None,
             token_revocations: Revocations::default(),
+            sessions: SessionRules::default(),
             acl_delivery: AclDelivery::default(),
         };
         let devices = if self.mode == Mode::Signature { Vec::new() } else { vec![device] };

@@ -1,10 +1,12 @@
-//! Every sentence of SEMANTICS.md as data, against both engines; see tests/data/semantics/README.md.
+//! Every sentence of docs/semantics.md as data, against both engines; see tests/data/semantics/README.md.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is a failed test")]
 
 use std::collections::BTreeSet;
 
-use mqtt_access_core::bundle::{AccessKey, AclDelivery, Bundle, Claims, Revocations, Space, Spares, Tenant};
+use mqtt_access_core::bundle::{
+    AccessKey, AclDelivery, Bundle, Claims, Revocations, SessionRules, Space, Spares, Tenant,
+};
 use mqtt_access_core::client::{Client, Grant, Mode};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Policy, Qos};
@@ -137,6 +139,7 @@ fn bundle(case: &Case, key: &AccessKey, policies: Vec<Policy>) -> Bundle {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     Bundle { tenant, policies, devices: Vec::new() }

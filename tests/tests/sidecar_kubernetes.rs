@@ -12,8 +12,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, FORMAT_VERSION, KeyUse, Revocations, Space, Spares,
-    Tenant, encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Encoded, FORMAT_VERSION, KeyUse, Revocations, SessionRules,
+    Space, Spares, Tenant, encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -84,6 +84,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     Bundle { tenant, policies: Vec::new(), devices: (0..=ballast).map(device).collect() }

@@ -5,7 +5,7 @@
 //! neither); an Allow therefore never meets a client that the sidecar did not let in. In this order, since the first match
 //! decides: whom everything is refused, Denies, Allows; at the end of the file `{deny, all}`.
 //!
-//! Never wider than SEMANTICS.md, although EMQX
+//! Never wider than docs/semantics.md, although EMQX
 //!
 //! - puts values into topics as they are: an Allow asks first whether they may be used ([`pattern::usable`]);
 //! - skips a Deny whose variable has no value: a level with a variable is a wildcard there, a first level every topic;

@@ -5,7 +5,7 @@
 //!
 //! - `SUBSCRIBE` is never refused. Each message is judged when it is delivered, by its topic name: `read` is the right to
 //!   receive on a name. Nobody receives on a name that the client could not subscribe to by itself; a wildcard that covers
-//!   protected topics, which SEMANTICS.md refuses, is accepted and receives everything but those.
+//!   protected topics, which docs/semantics.md refuses, is accepted and receives everything but those.
 //! - `deny` goes before everything else and knows no action; among the rest any line that matches grants.
 //! - QoS and retain flags are not asked for.
 //!

@@ -77,6 +77,8 @@ enum Record {
 const DELIVERS_RULES: u32 = 3;
 /// The first version with secrets that are accepted beside the current one.
 const HAS_SPARES: u32 = 4;
+/// The first version that says which clients may hold a session.
+const HAS_SESSION_RULES: u32 = 5;
 /// Rules of a policy are spread over records of about this size.
 const POLICY_PART_BYTES: usize = 64 * 1024;
 
@@ -127,13 +129,25 @@ pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, BundleError> {
         return Err(BundleError::Index(EnvelopeError::Digest));
     }
     let Content { tenant, shards } = content.into_owned();
-    let has_spares = tenant.access_keys.iter().any(|key| !key.spares.is_empty());
-    if (version < DELIVERS_RULES && tenant.acl_delivery != AclDelivery::default())
-        || (version < HAS_SPARES && has_spares)
-    {
+    if version < first_version_of(&tenant) {
         return Err(BundleError::Payload("the index"));
     }
     Ok(IndexFile { revision, digest, tenant, shards })
+}
+
+/// The first version of the format that knows every field which the tenant uses. A field that an older file cannot have must
+/// not be read from it.
+fn first_version_of(tenant: &Tenant) -> u32 {
+    if !tenant.sessions.is_default() {
+        return HAS_SESSION_RULES;
+    }
+    if tenant.access_keys.iter().any(|key| !key.spares.is_empty()) {
+        return HAS_SPARES;
+    }
+    if tenant.acl_delivery != AclDelivery::default() {
+        return DELIVERS_RULES;
+    }
+    1
 }
 
 /// Reads a whole bundle, asking for the bytes of each shard by its digest.

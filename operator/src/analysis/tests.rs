@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, Device, KeyUse, Revocations, Space, Spares, Tenant,
+    AccessKey, AclDelivery, Bundle, Claims, Device, KeyUse, Revocations, SessionRules, Space, Spares, Tenant,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::MacAlgorithm;
@@ -36,6 +36,7 @@ fn tenant(access_keys: &[&str]) -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

@@ -289,7 +289,7 @@ fn number(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use mqtt_access_core::bundle::{AclDelivery, Claims, Revocations, Space, Tenant};
+    use mqtt_access_core::bundle::{AclDelivery, Claims, Revocations, SessionRules, Space, Tenant};
     use mqtt_access_core::secret::Secret;
 
     use super::*;
@@ -315,6 +315,7 @@ mod tests {
             scram: None,
             token_max_ttl: None,
             token_revocations: Revocations::default(),
+            sessions: SessionRules::default(),
             acl_delivery: AclDelivery::default(),
         };
         let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, Space, Spares, Tenant};
+use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, SessionRules, Space, Spares, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
 use mqtt_access_crds as crds;
@@ -61,6 +61,7 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
+        sessions: SessionRules::default(),
         acl_delivery: gathered.acl_delivery,
     };
     (compiled, reports)

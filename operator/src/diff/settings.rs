@@ -57,6 +57,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         scram,
         token_max_ttl,
         token_revocations,
+        sessions,
         acl_delivery,
     } = before;
     let lines = [
@@ -71,6 +72,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         setting("scram", scram, &after.scram),
         setting("token.maxTtlSeconds", token_max_ttl, &after.token_max_ttl),
         setting("tokenRevocations", token_revocations, &after.token_revocations),
+        setting("sessions", sessions, &after.sessions),
         setting("aclDelivery", acl_delivery, &after.acl_delivery),
     ];
     lines.into_iter().flatten().map(|line| format!("~ {line}")).collect()

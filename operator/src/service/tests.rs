@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, KeyUse, Revocations, Space, Spares, Tenant, UnixSeconds,
+    AccessKey, AclDelivery, Bundle, Claims, KeyUse, Revocations, SessionRules, Space, Spares, Tenant, UnixSeconds,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::TenantIndex;
@@ -158,6 +158,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

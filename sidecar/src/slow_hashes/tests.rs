@@ -1,5 +1,5 @@
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Spares, Tenant,
+    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, SessionRules, Spares, Tenant,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
@@ -31,6 +31,7 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     let login = LoginName {

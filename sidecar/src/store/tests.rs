@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, Spares, Tenant, encode,
+    AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, SessionRules, Spares, Tenant, encode,
 };
 
 use super::*;
@@ -27,6 +27,7 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     let device = |number| Device {

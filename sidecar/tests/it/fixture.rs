@@ -7,8 +7,8 @@ pub(crate) mod modes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, Space, Spares, Tenant,
-    encode,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, KeyUse, Revocations, SessionRules, Space,
+    Spares, Tenant, encode,
 };
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, password};
@@ -82,6 +82,7 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

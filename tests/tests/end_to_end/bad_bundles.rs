@@ -19,7 +19,7 @@ pub(crate) async fn the_last_good_bundle_stays_in_force(light: &mut FirstLight, 
     light.stop_operator().await;
     let secrets: Api<KubeSecret> = Api::namespaced(light.plane.client().await, BUNDLES);
     let good = secrets.get(INDEX).await.unwrap().data.unwrap()["index"].0.clone();
-    let unknown = [b"mqtt-access-index 9 ".as_slice(), &good["mqtt-access-index 4 ".len()..]].concat();
+    let unknown = [b"mqtt-access-index 9 ".as_slice(), &good["mqtt-access-index 5 ".len()..]].concat();
     let mut altered = good.clone();
     *altered.last_mut().unwrap() ^= 1;
     let revision = light.revision().await;

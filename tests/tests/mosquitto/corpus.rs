@@ -1,11 +1,11 @@
-//! The corpus of SEMANTICS.md, put to a real Mosquitto: what it lets through is allowed, what it does not let through although
+//! The corpus of docs/semantics.md, put to a real Mosquitto: what it lets through is allowed, what it does not let through although
 //! it is allowed is told, and the model of it says the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::acl_file::{Section, mosquitto};
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Spares, Tenant,
+    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, SessionRules, Space, Spares, Tenant,
 };
 use mqtt_access_core::client::{Client as Known, Mode};
 use mqtt_access_core::credential::{self, MacAlgorithm, is_login_name};
@@ -77,7 +77,7 @@ impl Put {
         }
     }
 
-    /// The rule by which SEMANTICS.md allows a request, to the client as it is here.
+    /// The rule by which docs/semantics.md allows a request, to the client as it is here.
     fn allowed_by(&self, target: Target<'_>, ask: &Ask) -> Option<String> {
         let client = Known { username: Some(&self.username), mode: self.mode, ..self.case.client.client(None) };
         let (qos, retain) = (Qos::try_from(ask.qos).ok(), Some(ask.retain));
@@ -150,6 +150,7 @@ fn bundle(case: &Case, login_name: Option<&str>, key_id: &str, policies: Vec<Pol
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     Bundle { tenant, policies, devices: vec![device] }
@@ -240,7 +241,7 @@ impl Counts {
 
     fn judge(&mut self, put: &Put, through: bool, allowed_by: Option<String>, told: &str) {
         self.put += 1;
-        assert!(!through || allowed_by.is_some(), "wider than SEMANTICS.md: {told}");
+        assert!(!through || allowed_by.is_some(), "wider than docs/semantics.md: {told}");
         if through {
             self.let_through += 1;
             return;

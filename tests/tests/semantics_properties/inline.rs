@@ -1,5 +1,5 @@
 //! What brokers make of the list of rules in a login reply, by the models of their evaluation: what the list decides, and
-//! what is asked where it is silent, come together to exactly what SEMANTICS.md says.
+//! what is asked where it is silent, come together to exactly what docs/semantics.md says.
 
 use std::sync::{Arc, LazyLock};
 

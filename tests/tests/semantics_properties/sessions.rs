@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::{
-    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, Space, Spares, Tenant,
+    AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, LoginName, Revocations, SessionRules, Space,
+    Spares, Tenant,
 };
 use mqtt_access_core::client::{Client, Grant, Map, Mode};
 use mqtt_access_core::credential::{MacAlgorithm, is_client_id, password};
@@ -41,7 +42,7 @@ pub(crate) enum Proof {
     Tokens(Vec<(Act, Vec<String>, bool)>),
 }
 
-/// Someone who has logged in, and what SEMANTICS.md says of them.
+/// Someone who has logged in, and what docs/semantics.md says of them.
 pub(crate) struct LoggedIn {
     pub(crate) index: BrokerIndex,
     ticket: String,
@@ -110,6 +111,7 @@ pub(crate) fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, p
         scram: Some(ScramSettings::default()),
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     };
     let devices = device(client, client_id, proof, &tenant.ticket_key).into_iter().collect();

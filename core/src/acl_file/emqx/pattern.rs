@@ -7,7 +7,7 @@
 /// The most bytes of texts in one pattern: far from what PCRE refuses, which was seen at twice as many.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// What a value in a topic must be like: SEMANTICS.md section 2, over the bytes of its UTF-8.
+/// What a value in a topic must be like: docs/semantics.md section 2, over the bytes of its UTF-8.
 pub(super) fn usable(leads: bool) -> &'static str {
     if leads {
         r"(?s)\A(?!\$)(?!.*\$\{)(?!.*\xc2[\x80-\x9f])[^/+#\x00-\x1f\x7f]+\z"

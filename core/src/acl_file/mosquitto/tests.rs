@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::bundle::{AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, Space, Spares, Tenant};
+use crate::bundle::{
+    AclDelivery, Bundle, Claims, ClientIds, Device, LoginName, Revocations, SessionRules, Space, Spares, Tenant,
+};
 use crate::client::Mode;
 use crate::credential::MacAlgorithm;
 use crate::password::Verifier;
@@ -34,6 +36,7 @@ fn tenant() -> Tenant {
         scram: None,
         token_max_ttl: None,
         token_revocations: Revocations::default(),
+        sessions: SessionRules::default(),
         acl_delivery: AclDelivery::default(),
     }
 }

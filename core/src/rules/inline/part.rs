@@ -1,4 +1,4 @@
-//! One thing that is allowed, for one action, and what a Deny takes of it: by SEMANTICS.md, and by a list.
+//! One thing that is allowed, for one action, and what a Deny takes of it: by docs/semantics.md, and by a list.
 
 use super::{Conditions, InlineTopic};
 use crate::policy::Action;

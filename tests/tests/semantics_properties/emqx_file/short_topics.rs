@@ -33,7 +33,7 @@ fn all_filters() -> Vec<String> {
     found
 }
 
-/// What a tenant's file and SEMANTICS.md say of every subscription of one client, where these topics are allowed and denied.
+/// What a tenant's file and docs/semantics.md say of every subscription of one client, where these topics are allowed and denied.
 fn exhaust(
     scene: &(Scenario, LoggedIn),
     allowed: &[&str],
