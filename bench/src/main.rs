@@ -56,6 +56,7 @@ pub(crate) fn first_device<'a>(id: &'a str, none: &'a Map, labels: &'a Map) -> C
         access_key: None,
         superuser: false,
         grants: None,
+        withheld: None,
     }
 }
 

@@ -61,6 +61,7 @@ fn decide(c: &mut Criterion) {
             access_key: None,
             superuser: false,
             grants: None,
+            withheld: None,
         };
         let principal = index.rules().principal(client);
         for (name, request, expected) in requests() {

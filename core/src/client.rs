@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Action;
+use crate::rules::Withheld;
 use crate::template::Variable;
 use crate::topic::{Filter, covers};
 use crate::verdict::{Request, Target};
@@ -72,6 +73,8 @@ pub struct Client<'a> {
     pub superuser: bool,
     /// For token clients: what the tokens grant, beyond which no policy helps.
     pub grants: Option<&'a [Grant]>,
+    /// What belongs to other tenants alone although its own claims it too; no policy helps beyond it either.
+    pub withheld: Option<&'a Withheld>,
 }
 
 /// A resource of a token: a filter, and what it may be used for.

@@ -56,12 +56,12 @@ pub struct Listed<T> {
 /// A rule that matches the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched<'i> {
-    /// The rule; for a superuser's topic space the reason `Superuser`.
+    /// The rule; for a superuser's topic space the reason `Superuser`, for another tenant's topics `ConsentWithdrawn`.
     pub cause: Cause<'i>,
     /// Allow or Deny.
     pub effect: Effect,
     /// The first of its topics that matches, as it was written; `None` for a Deny of every topic, which stands for one that cannot
-    /// be read.
+    /// be read, and for another tenant's topics.
     pub topic: Option<&'i str>,
 }
 
@@ -149,8 +149,13 @@ pub fn explain<'i>(
     }
     matched.sort_by_key(|matched| (matched.effect == Effect::Allow, rule_of(matched.cause)));
     near.sort_by_key(|miss| (miss.why.rank(), miss.rule));
-    if verdict.cause() == Cause::Reason(Reason::Superuser) {
-        matched.insert(0, superuser(rules, request));
+    match verdict.cause() {
+        Cause::Reason(Reason::Superuser) => matched.insert(0, superuser(rules, request)),
+        cause @ Cause::Reason(Reason::ConsentWithdrawn) => {
+            // The filter is another tenant's, which is not shown.
+            matched.insert(0, Matched { cause, effect: Effect::Deny, topic: None });
+        }
+        _ => {}
     }
     Explanation { verdict, admitted: Ok(()), matched: listed(matched), near: listed(near), revision: 0 }
 }

@@ -60,20 +60,27 @@ pub struct Judged<'i> {
 }
 
 impl BrokerIndex {
-    /// Takes the bundles of a broker together. Of two that claim the same, the older tenant's is served.
+    /// Takes the bundles of a broker together. Of two that claim the same, the older tenant's is served; of two that own the
+    /// same topics without each other's consent both are, and the older one's clients alone use them.
     #[must_use]
     pub fn new(tenants: impl IntoIterator<Item = Arc<TenantIndex>>) -> Self {
         let tenants: Vec<Arc<TenantIndex>> = tenants.into_iter().collect();
         let claimants: Vec<Claimant<'_>> = tenants.iter().map(|tenant| tenant.claimant()).collect();
         let outcomes = claims::resolve(&claimants);
         let mut index = Self::default();
-        for (tenant, outcome) in tenants.iter().zip(outcomes) {
-            let id = tenant.instance_id().to_owned();
+        let (mut served, mut owners) = (Vec::new(), Vec::new());
+        for ((tenant, claimant), outcome) in tenants.iter().zip(claimants).zip(outcomes) {
             if matches!(outcome, Outcome::Refused(_)) {
-                index.conflicting.insert(id, Arc::clone(tenant));
+                index.conflicting.insert(tenant.instance_id().to_owned(), Arc::clone(tenant));
             } else {
-                index.serve(id, tenant);
+                served.push(tenant);
+                owners.push(claimant);
             }
+        }
+        for (tenant, withheld) in served.into_iter().zip(claims::withheld(&owners)) {
+            let filters = withheld.iter().map(|overlap| overlap.filter.as_str());
+            let narrowed = (!withheld.is_empty()).then(|| Arc::new(tenant.withholding(filters)));
+            index.serve(tenant.instance_id().to_owned(), narrowed.as_ref().unwrap_or(tenant));
         }
         index
     }

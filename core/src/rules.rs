@@ -10,6 +10,7 @@ mod levels;
 mod of_client;
 mod trie;
 mod walk;
+mod withheld;
 
 use std::collections::BTreeSet;
 
@@ -25,6 +26,7 @@ pub use of_client::ClientRule;
 use of_client::Written;
 use trie::{Entries, Entry, Trie};
 use walk::{Asked, Walk};
+pub use withheld::Withheld;
 
 /// Compiled rules of one tenant.
 #[derive(Debug)]
@@ -138,6 +140,10 @@ impl Rules {
         if let Some(rule) = everything.into_iter().chain(self.deny.refuses(&denies)).min() {
             return Verdict::Deny(self.cause(rule));
         }
+        let withheld = principal.client.withheld;
+        if withheld.is_some_and(|withheld| withheld.refuses_levels(&principal.client, request, levels)) {
+            return Verdict::deny(Reason::ConsentWithdrawn);
+        }
         let Some(cause) = self.grant(principal, &walk(&principal.allow, Effect::Allow)) else {
             return Verdict::deny(Reason::NotGranted);
         };
@@ -163,7 +169,8 @@ impl Rules {
                 let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect, levels };
                 let denies = walk(&principal.deny, Effect::Deny);
                 let refused = denies.first(&self.deny_everything, |_| true).is_some()
-                    || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some();
+                    || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some()
+                    || principal.client.withheld.is_some_and(|withheld| withheld.covers(&denies, filter));
                 let allows = walk(&principal.allow, Effect::Allow);
                 !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
             })

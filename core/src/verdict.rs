@@ -186,6 +186,8 @@ reasons! {
     KeysIssued,
     /// Allowed: the client is a superuser and the topic lies in its tenant's topic space.
     Superuser,
+    /// The topics belong to another tenant alone: not both tenants name the other in `sharedWith` any more.
+    ConsentWithdrawn,
     /// No Allow rule covers the request.
     NotGranted,
     /// The policies allow it, but no resource of the client's tokens reaches it.

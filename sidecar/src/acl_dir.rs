@@ -140,7 +140,7 @@ impl AclFiles {
         let mut before = std::mem::take(&mut self.sections);
         for tenant in index.tenants() {
             let key = key(tenant);
-            let same = seen.get(&key).is_some_and(|old| std::ptr::eq(*old, tenant));
+            let same = seen.get(&key).is_some_and(|old| old.is_same(tenant));
             let kept = before.remove(&key).filter(|sections| same && sections.hold_at(now));
             changed |= kept.is_none();
             self.sections.insert(key, kept.unwrap_or_else(|| Sections::of(tenant, now)));

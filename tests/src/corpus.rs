@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mqtt_access_core::client::{Client, Grant, Mode};
 use mqtt_access_core::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
+use mqtt_access_core::rules::Withheld;
 use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::{Notation, Request, Target};
@@ -41,6 +42,9 @@ pub struct Case {
     /// Filters of the topic space.
     #[serde(default = "everything")]
     pub space: Vec<String>,
+    /// Filters that belong to another tenant alone.
+    #[serde(default)]
+    pub withheld: Vec<String>,
     /// Who asks.
     #[serde(default)]
     pub client: ClientCase,
@@ -193,6 +197,12 @@ impl Case {
         let others = self.policies.iter().map(|case| policy(&case.name, &case.subjects, &case.rules));
         others.chain(shorthand).collect()
     }
+
+    /// What is withheld from its tenant.
+    #[must_use]
+    pub fn withheld(&self) -> Withheld {
+        Withheld::new(self.withheld.iter().map(String::as_str))
+    }
 }
 
 fn policy(name: &str, subjects: &[Subject], rules: &[RuleCase]) -> Policy {
@@ -243,6 +253,7 @@ impl ClientCase {
             access_key: self.signature.as_deref(),
             superuser: self.superuser,
             grants,
+            withheld: None,
         }
     }
 }

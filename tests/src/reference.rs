@@ -20,6 +20,7 @@ mod value;
 
 use mqtt_access_core::client::{Client, Grant};
 use mqtt_access_core::policy::{Action, Effect, Policy, Rule, Topics};
+use mqtt_access_core::rules::Withheld;
 use mqtt_access_core::verdict::{Cause, Notation, Reason, Request, RuleRef, Target};
 
 use entry::{Entry, Rendered};
@@ -60,6 +61,9 @@ impl<'w> World<'w> {
         let denies = self.topics(client, request, Effect::Deny).filter(|(_, topic)| topic.refuses(request));
         if let Some(rule) = denies.map(|(rule, _)| rule).min() {
             return Answer { allow: false, cause: Cause::Rule(rule) };
+        }
+        if withheld(client, request.notation == Notation::Dotted).any(|topic| topic.refuses(request)) {
+            return Answer { allow: false, cause: Cause::Reason(Reason::ConsentWithdrawn) };
         }
         let allows = self.topics(client, request, Effect::Allow).filter(|(_, topic)| topic.grants(request));
         let cause = match allows.map(|(rule, _)| rule).min() {
@@ -123,7 +127,7 @@ impl<'w> World<'w> {
     /// What stands for and against the topics that a request reaches.
     #[must_use]
     pub fn reach(&self, client: &Client<'_>, request: &Request<'_>) -> Reach {
-        let rendered = |effect| self.topics(client, request, effect).map(|(_, topic)| topic).collect();
+        let rendered = |effect| self.topics(client, request, effect).map(|(_, topic)| topic);
         let space = self.space.iter().filter(|_| client.superuser);
         let of_action = |grant: &&Grant| match request.action() {
             Action::Publish => grant.publish,
@@ -131,8 +135,8 @@ impl<'w> World<'w> {
         };
         let tokens = client.grants.map(|grants| grants.iter().filter(of_action));
         Reach {
-            allows: rendered(Effect::Allow),
-            denies: rendered(Effect::Deny),
+            allows: rendered(Effect::Allow).collect(),
+            denies: withheld(client, false).chain(rendered(Effect::Deny)).collect(),
             space: space.map(|filter| Names::of(filter)).collect(),
             tokens: tokens.map(|tokens| tokens.map(|grant| Names::of(&grant.filter)).collect()),
         }
@@ -202,6 +206,12 @@ impl Reach {
     pub fn is_protected(&self, name: &str) -> bool {
         self.denies.iter().any(|topic| topic.protects(name))
     }
+}
+
+/// "It is an implicit Deny on the owner's filter" of whatever the client asks for, without expansion.
+fn withheld(client: &Client<'_>, dotted: bool) -> impl Iterator<Item = Rendered> {
+    let filters = client.withheld.into_iter().flat_map(Withheld::filters);
+    filters.map(move |filter| Entry::literal(filter).deny(client, dotted))
 }
 
 fn is_listed(rule: &Rule) -> bool {

@@ -40,6 +40,7 @@ fn a_decision_allocates_nothing() {
         access_key: Some("backend"),
         superuser: true,
         grants: Some(&grants),
+        withheld: None,
     };
     let unproven = Client { client_id_proven: false, ..client };
     let mut allowed = 0;

@@ -27,7 +27,8 @@ fn failures(case: &Case) -> Vec<String> {
     let world = World { namespace: "acme", policies: &policies, space: &case.space };
     let rules = Rules::compile("acme", &world.compiled(), case.space.iter().map(String::as_str)).unwrap();
     let grants = case.client.grants();
-    let client = case.client.client(grants.as_deref());
+    let withheld = case.withheld();
+    let client = Client { withheld: Some(&withheld), ..case.client.client(grants.as_deref()) };
     let refused = || "Deny Malformed".to_owned();
     let mut failures = Vec::new();
     for ask in &case.ask {
@@ -54,6 +55,7 @@ fn wrong_bounds(case: &Case) -> Vec<String> {
     let world = World { namespace: "acme", policies: &policies, space: &case.space };
     let key = access_key(case.client.signature.as_deref().unwrap_or("backend"));
     let tenant = TenantIndex::new(bundle(case, &key, world.compiled()), 1).unwrap();
+    let tenant = tenant.withholding(case.withheld.iter().map(String::as_str));
     let client_id = (!case.client.unproven).then(|| case.client.client_id.as_deref().unwrap_or("c1"));
     let mut failures = Vec::new();
     for ask in &case.could_use {
@@ -76,8 +78,13 @@ fn wrong_bounds(case: &Case) -> Vec<String> {
 /// A topic within a filter that the reference allows: of those that can be made of what the case writes.
 fn allowed_within(world: &World<'_>, case: &Case, action: Action, filter: &str) -> Option<String> {
     let grants = [Grant { filter: filter.to_owned(), publish: true, subscribe: true }];
-    let client =
-        Client { mode: Mode::Token, username: Some("Token|AK|mqtt-acme"), ..case.client.client(Some(&grants)) };
+    let withheld = case.withheld();
+    let client = Client {
+        mode: Mode::Token,
+        username: Some("Token|AK|mqtt-acme"),
+        withheld: Some(&withheld),
+        ..case.client.client(Some(&grants))
+    };
     let choices: Vec<Vec<&str>> = filter
         .split('/')
         .map(|level| match level {

@@ -38,6 +38,7 @@ fn client<'a>(client_id: &'a str, attributes: &'a Map) -> Client<'a> {
         access_key: None,
         superuser: true,
         grants: None,
+        withheld: None,
     }
 }
 

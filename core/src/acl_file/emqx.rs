@@ -32,13 +32,14 @@ use std::collections::BTreeSet;
 pub use term::Term;
 
 use self::clients::Clients;
-use self::rule::{Rules, Topics};
+use self::rule::Rules;
 use super::{Narrowed, Section};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::index::TenantIndex;
-use crate::policy::{Effect, Policy, Rule};
+use crate::policy::{Action, Effect, Policy, Rule, Subject, Topics};
 use crate::rules::Conditions;
+use crate::verdict::Reason;
 
 /// A rule as it was written, with the name and the subjects of its policy.
 #[derive(Clone, Copy)]
@@ -63,8 +64,10 @@ pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
     let mut draft = Draft { index, clients: Clients::of(index), rules, narrowed: BTreeSet::new() };
     draft.rules.comment(&tenant);
     draft.refuse_clients(now);
+    let withheld = withheld(index);
     if !index.tenant().suspended {
-        let (denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
+        let (mut denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
+        denies.extend(withheld.iter().flat_map(|policy| policy.rules.iter().map(|rule| Written { policy, rule })));
         let denies = denies::write(&mut draft, &denies);
         allows::write(&mut draft, &allows, &denies);
         draft.tell_of_clients(&allows, now);
@@ -88,6 +91,31 @@ fn written(index: &TenantIndex) -> impl Iterator<Item = Written<'_>> {
     rules.into_iter()
 }
 
+/// What belongs to other tenants alone, as a policy of this one: a Deny for everyone. No `AclPolicy` has its name.
+fn withheld(index: &TenantIndex) -> Option<Policy> {
+    let topics: Vec<String> = index.withheld().filters().map(literally).collect();
+    let subjects = vec![Subject { everyone: true, ..Subject::default() }];
+    let rule = Rule {
+        index: 0,
+        effect: Effect::Deny,
+        actions: [Action::Publish, Action::Subscribe].into(),
+        topics: Topics::Listed(topics),
+        qos: None,
+        retain: None,
+    };
+    let name = Reason::ConsentWithdrawn.as_str().to_owned();
+    (!index.withheld().is_empty()).then(|| Policy { name, subjects, rules: vec![rule] })
+}
+
+/// A filter as a topic of a Deny that means just that; one that cannot be written so grows.
+fn literally(filter: &str) -> String {
+    let escaped = filter.replace("${", "${$}{");
+    if !escaped.starts_with("eq ") {
+        return escaped;
+    }
+    escaped.split_once('/').map_or_else(|| "+".to_owned(), |(_, rest)| format!("+/{rest}"))
+}
+
 impl Written<'_> {
     fn conditions(&self) -> Conditions {
         Conditions::of(self.rule)
@@ -108,7 +136,7 @@ impl Draft<'_> {
     fn refuse_clients(&mut self, now: UnixSeconds) {
         for (reason, who) in admission::refused(self.index, &self.clients, now) {
             self.rules.comment(reason);
-            self.rules.rule(Effect::Deny, &who, [], Term::Atom("all"), Topics::Everything);
+            self.rules.rule(Effect::Deny, &who, [], Term::Atom("all"), rule::Topics::Everything);
         }
     }
 

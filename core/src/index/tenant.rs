@@ -1,6 +1,7 @@
 //! One tenant's bundle, indexed.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::key::{Key, may_connect, usual_mode};
@@ -11,7 +12,7 @@ use crate::client::{Client, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{InlineAcl, Rules, known_principal};
+use crate::rules::{InlineAcl, Rules, Withheld, known_principal};
 use crate::template::TemplateError;
 use crate::token::{MAX_LIFETIME, Token};
 use crate::topic::Filter;
@@ -19,9 +20,16 @@ use crate::verdict::Reason;
 
 const DECOY_DOMAIN: &[u8] = b"mqtt-access/password-decoy/v1\0";
 
-/// A bundle in the form that answers questions.
+/// A bundle in the form that answers questions, and what belongs to other tenants alone although it claims it too.
 #[derive(Debug)]
 pub struct TenantIndex {
+    compiled: Arc<Compiled>,
+    withheld: Withheld,
+}
+
+/// What hangs on the bundle alone: it outlives the consent of other tenants.
+#[derive(Debug)]
+pub struct Compiled {
     pub(super) tenant: Tenant,
     tenant_id: String,
     revision: u64,
@@ -41,9 +49,16 @@ pub(super) struct Entry {
     pub(super) audiences: Arc<[AudienceId]>,
 }
 
-impl TenantIndex {
-    /// Indexes a bundle. Fails only on a topic that the compiler would have refused.
-    pub fn new(bundle: Bundle, revision: u64) -> Result<Self, TemplateError> {
+impl Deref for TenantIndex {
+    type Target = Compiled;
+
+    fn deref(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
+impl Compiled {
+    fn new(bundle: Bundle, revision: u64) -> Result<Self, TemplateError> {
         let Bundle { tenant, policies, devices } = bundle;
         let space = tenant.claims.topic_space.iter().map(|space| space.filter.as_str());
         let rules = Rules::compile(&tenant.namespace, &policies, space)?;
@@ -68,7 +83,7 @@ impl TenantIndex {
 
     fn add(&mut self, device: Device, known: &mut HashSet<Arc<[AudienceId]>>) {
         let place = self.devices.len();
-        let found = self.rules.audiences_of(&self.usual_client(&device));
+        let found = self.rules.audiences_of(&self.device_client(&device, usual_mode(&device)));
         let audiences = known.get(found.as_slice()).cloned().unwrap_or_else(|| {
             let shared: Arc<[AudienceId]> = found.into();
             known.insert(Arc::clone(&shared));
@@ -88,6 +103,62 @@ impl TenantIndex {
             }
         }
         self.devices.push(Entry { device, audiences });
+    }
+
+    fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
+        Client {
+            client_id: device.client_id.one().unwrap_or_default(),
+            client_id_proven: device.client_id.one().is_some(),
+            own_attributes: Some(&device.client_attributes),
+            labels: Some(&device.labels),
+            superuser: device.superuser && self.tenant.superusers_allowed,
+            ..self.client(mode)
+        }
+    }
+
+    /// What all clients of the tenant have in common.
+    fn client(&self, mode: Mode) -> Client<'_> {
+        Client {
+            client_id: "",
+            client_id_proven: false,
+            username: None,
+            mode,
+            tenant_id: &self.tenant_id,
+            instance_id: &self.tenant.claims.instance_id,
+            tenant_attributes: &self.tenant.client_attributes,
+            own_attributes: None,
+            labels: None,
+            access_key: None,
+            superuser: false,
+            grants: None,
+            withheld: None,
+        }
+    }
+}
+
+impl TenantIndex {
+    /// Indexes a bundle. Fails only on a topic that the compiler would have refused.
+    pub fn new(bundle: Bundle, revision: u64) -> Result<Self, TemplateError> {
+        let compiled = Arc::new(Compiled::new(bundle, revision)?);
+        Ok(Self { compiled, withheld: Withheld::default() })
+    }
+
+    /// The same bundle, of whose topics some belong to other tenants alone. Costs what is withheld, not the bundle.
+    #[must_use]
+    pub fn withholding<'f>(&self, filters: impl IntoIterator<Item = &'f str>) -> Self {
+        Self { compiled: Arc::clone(&self.compiled), withheld: Withheld::new(filters) }
+    }
+
+    /// What is denied to all its clients because it belongs to other tenants alone.
+    #[must_use]
+    pub fn withheld(&self) -> &Withheld {
+        &self.withheld
+    }
+
+    /// Whether another one was made from the same bundle, and answers alike.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.compiled, &other.compiled) && self.withheld == other.withheld
     }
 
     /// The tenant's settings.
@@ -280,37 +351,11 @@ impl TenantIndex {
     }
 
     pub(super) fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
-        Client {
-            client_id: device.client_id.one().unwrap_or_default(),
-            client_id_proven: device.client_id.one().is_some(),
-            username: None,
-            mode,
-            tenant_id: &self.tenant_id,
-            instance_id: self.instance_id(),
-            tenant_attributes: &self.tenant.client_attributes,
-            own_attributes: Some(&device.client_attributes),
-            labels: Some(&device.labels),
-            access_key: None,
-            superuser: device.superuser && self.tenant.superusers_allowed,
-            grants: None,
-        }
+        Client { withheld: Some(&self.withheld), ..self.compiled.device_client(device, mode) }
     }
 
     pub(super) fn key_client<'a>(&'a self, key: &'a AccessKey, mode: Mode) -> Client<'a> {
-        Client {
-            client_id: "",
-            client_id_proven: false,
-            username: None,
-            mode,
-            tenant_id: &self.tenant_id,
-            instance_id: self.instance_id(),
-            tenant_attributes: &self.tenant.client_attributes,
-            own_attributes: None,
-            labels: None,
-            access_key: Some(&key.name),
-            superuser: false,
-            grants: None,
-        }
+        Client { access_key: Some(&key.name), withheld: Some(&self.withheld), ..self.compiled.client(mode) }
     }
 }
 

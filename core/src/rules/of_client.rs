@@ -2,7 +2,7 @@
 //!
 //! [`Rules::decide`] never makes this list; a request judged by it gets the same verdict.
 
-use super::{Conditions, Principal, Rules};
+use super::{Conditions, Principal, Rules, Withheld};
 use crate::audience::AudienceId;
 use crate::policy::{Effect, Rule, Topics};
 use crate::template::{ClientTopic, TemplateError, Topic};
@@ -49,7 +49,7 @@ impl Written {
 
 impl Rules {
     /// Every rule that concerns a client, topic by topic: first what is denied to it, then what is allowed, each in the order
-    /// in which verdicts prefer them. What its tokens grant ([`crate::client::Client::grants`]) narrows it further.
+    /// in which verdicts prefer them. What is withheld from its tenant stands behind the Denies of policies. What its tokens grant ([`crate::client::Client::grants`]) narrows it further.
     ///
     /// A topic that says nothing for the client (an Allow with a value that cannot be used) is left out. Costs the
     /// client's own rules, not those of others.
@@ -72,7 +72,11 @@ impl Rules {
             conditions: Conditions::NONE,
             topic: ClientTopic::Filter(filter.to_string()),
         });
-        found.into_iter().map(|(_, _, rule)| rule).chain(space).collect()
+        let allows = found.partition_point(|(effect, _, _)| *effect == Effect::Deny);
+        let allows = found.split_off(allows);
+        let denies = found.into_iter().map(|(_, _, rule)| rule);
+        let withheld = principal.client.withheld.into_iter().flat_map(Withheld::rules);
+        denies.chain(withheld).chain(allows.into_iter().map(|(_, _, rule)| rule)).chain(space).collect()
     }
 
     /// How many topics the rules have that concern a client: a bound on what [`Rules::of_client`] gives.
@@ -82,7 +86,8 @@ impl Rules {
             let rules = selected.iter().flat_map(|audience| self.written_for(*audience));
             rules.filter(move |written| written.effect == effect)
         });
-        rules.map(|written| written.topics.as_ref().map_or(1, Vec::len)).sum()
+        let withheld = principal.client.withheld.map_or(0, Withheld::len);
+        withheld + rules.map(|written| written.topics.as_ref().map_or(1, Vec::len)).sum::<usize>()
     }
 
     fn written_for(&self, audience: AudienceId) -> impl Iterator<Item = &Written> {

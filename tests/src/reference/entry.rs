@@ -55,6 +55,11 @@ impl Entry {
         is_filter(&sample.join("/")).then_some(Self::Template(levels))
     }
 
+    /// A filter as it stands, with nothing in it that is expanded.
+    pub(super) fn literal(filter: &str) -> Self {
+        Self::Template(filter.split('/').map(|level| vec![Piece::Text(level.to_owned())]).collect())
+    }
+
     /// "One filter of the space covers the template with every variable read as `+`."
     pub(super) fn lies_in(&self, space: &[String]) -> bool {
         let widest = match self {

@@ -1,9 +1,11 @@
 //! Random policies, clients and requests, small enough that they often meet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mqtt_access_core::client::{Client, Grant, Map, Mode};
 use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
+use mqtt_access_core::rules::Withheld;
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::{Notation, Request, Target};
 use mqtt_access_tests::models::rabbitmq;
@@ -35,6 +37,8 @@ pub(crate) struct OwnedClient {
     access_key: Option<String>,
     superuser: bool,
     grants: Option<Vec<Grant>>,
+    /// Filters that belong to another tenant alone.
+    pub(crate) withheld: Arc<Withheld>,
 }
 
 /// A request that owns its topic, which is valid.
@@ -68,6 +72,7 @@ impl OwnedClient {
             access_key: self.access_key.as_deref(),
             superuser: self.superuser,
             grants: self.grants.as_deref(),
+            withheld: Some(&self.withheld),
         }
     }
 
@@ -84,6 +89,7 @@ impl OwnedClient {
             access_key: None,
             superuser: false,
             grants: None,
+            withheld: Arc::default(),
         }
     }
 }
@@ -277,8 +283,9 @@ pub(crate) fn client() -> impl Strategy<Value = OwnedClient> {
     let attributes = || btree_map(attribute_name(), value(), 0..3);
     let proof = (client_id(), weighted_bool(0.8), proptest::option::of(value()), weighted(0.5, key_name()));
     let rest = (attributes(), proptest::option::of(attributes()), proptest::option::of(labels()));
-    (proof, rest, weighted_bool(0.1), weighted(0.15, vec(grant(), 0..3))).prop_map(
-        |((client_id, client_id_proven, username, access_key), (tenant, own, labels), superuser, grants)| OwnedClient {
+    let withheld = prop_oneof![4 => Just(Vec::new()), 1 => vec(filter(), 1..3)];
+    (proof, rest, weighted_bool(0.1), weighted(0.15, vec(grant(), 0..3)), withheld).prop_map(
+        |((client_id, client_id_proven, username, access_key), (tenant, own, labels), superuser, grants, withheld)| OwnedClient {
             client_id,
             client_id_proven,
             username,
@@ -289,6 +296,7 @@ pub(crate) fn client() -> impl Strategy<Value = OwnedClient> {
             access_key,
             superuser,
             grants,
+            withheld: Arc::new(Withheld::new(withheld.iter().map(String::as_str))),
         },
     )
 }

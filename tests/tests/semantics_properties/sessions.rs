@@ -230,6 +230,7 @@ pub(crate) fn known<'a>(scenario: &'a Scenario, session: &'a LoggedIn, proof: &P
         access_key: of_key.then_some(client.access_key.unwrap_or("backend")),
         superuser: client.superuser && !of_key,
         grants: session.grants.as_deref(),
+        withheld: None,
         ..client
     }
 }

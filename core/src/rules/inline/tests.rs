@@ -29,6 +29,7 @@ fn list(rules: Vec<Rule>, grants: Option<&[Grant]>) -> Option<InlineAcl> {
         access_key: None,
         superuser: false,
         grants,
+        withheld: None,
     };
     rules.inline(&rules.principal(client))
 }

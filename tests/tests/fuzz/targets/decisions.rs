@@ -201,6 +201,7 @@ impl Owned {
             access_key: self.access_key,
             superuser: self.superuser,
             grants: self.grants.as_deref(),
+            withheld: None,
         }
     }
 }
