@@ -12,6 +12,7 @@
 
 mod book;
 mod consent;
+mod contested;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use crate::bundle::{Claims, UnixSeconds};
 use book::Book;
 pub use consent::{Overlap, kept, withheld};
+pub use contested::{Contest, contests};
 
 /// A tenant with its wishes.
 #[derive(Debug, Clone)]

@@ -114,7 +114,8 @@ pub struct TopicClaim {
     pub filter: String,
 
     /// Instance IDs of the tenants that may claim an overlapping part, for example `["mqtt-globex"]`. Two tenants overlap
-    /// only where each names the other. Empty: nobody else.
+    /// only where each names the other. Empty: nobody else. Taking an instance ID out is a revocation: at once the topics
+    /// of both belong to the older tenant alone, whichever of the two took it out, until each names the other again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::instance_ids")]
     pub shared_with: Vec<String>,
@@ -351,11 +352,17 @@ reasons! {
 reasons! {
     /// Reasons of the condition `Isolated` of an `MqttTenant`: nobody else holds what the tenant claims.
     pub enum TenantIsolated for "Isolated" {
-        /// If and only if every claim of the spec is the tenant's.
+        /// If and only if every claim of the spec is the tenant's, and nothing below applies.
         NoConflict => True,
         /// Another tenant of the broker holds an instance ID, prefix or topic that this one claims; the message has an
         /// example of it, and does not say who.
         ClaimConflict => False,
+        /// Another tenant of the broker, which is older, owns topics of this one's space too, and not both name the other in
+        /// `sharedWith` any more: they are the other's alone, and denied to the clients of this one until both do again.
+        ConsentWithdrawn => False,
+        /// Another tenant of the broker, which is younger, owns topics of this one's space too, and not both name the other in
+        /// `sharedWith` any more: they are this tenant's alone, and denied to the clients of the other.
+        OwnedAlone => True,
         /// `clientIdPrefixes` is empty and the broker serves more than one tenant.
         PrefixRequired => False,
         /// Claims are not judged: no broker serves the tenant.

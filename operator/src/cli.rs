@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::manifest::definitions::definitions;
-use crate::offline::Summary;
+use crate::offline::{Seniority, Summary};
 use crate::offline::report::Counts;
 use crate::offline::standalone::{self, Standalone};
 use crate::{cluster, offline};
@@ -76,9 +76,13 @@ struct StandaloneArgs {
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
-    /// A private folder in which generated secrets are kept as manifests; a fresh one when absent.
+    /// A private folder in which generated secrets are kept as manifests, and what is in force, so that names keep their owners
+    /// after a restart; a fresh one when absent.
     #[arg(long)]
     state_dir: Option<PathBuf>,
+    /// The objects were dumped from a cluster: where nobody is published with a name, the older by `creationTimestamp` gets it.
+    #[arg(long)]
+    exported: bool,
     /// Add the header `mqtt-access-cause` to replies: the rule or the reason behind the verdict.
     #[arg(long)]
     cause_header: bool,
@@ -91,9 +95,13 @@ struct CompileArgs {
     /// Files and folders with manifests.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Where to: `DIR/<broker>/<namespace>.<tenant>/`.
+    /// Where to: `DIR/<broker>/<namespace>.<tenant>/`. Whoever is published there with a name keeps it; where nobody is and two want
+    /// it, nothing is written.
     #[arg(long)]
     out: PathBuf,
+    /// The objects were dumped from a cluster: where nobody is published with a name, the older by `creationTimestamp` gets it.
+    #[arg(long)]
+    exported: bool,
     /// A folder with Secret manifests that are not among the paths.
     #[arg(long)]
     state_dir: Option<PathBuf>,
@@ -143,16 +151,22 @@ fn run(admin: Option<SocketAddr>, config: &ConfigArg) -> Outcome {
 
 fn standalone(args: StandaloneArgs) -> Outcome {
     start_log("warn", false);
-    let StandaloneArgs { paths, broker, http, admin, state_dir, cause_header, config } = args;
+    let StandaloneArgs { paths, broker, http, admin, state_dir, exported, cause_header, config } = args;
     let config = Config::load(config.config.as_deref())?;
-    let options = Standalone { paths, config, broker, http, admin, state_dir, cause_header };
+    let seniority = seniority(exported);
+    let options = Standalone { paths, config, broker, http, admin, state_dir, seniority, cause_header };
     block_on(async { standalone::run(options, shutdown()?).await.map_err(Into::into) })
+}
+
+fn seniority(exported: bool) -> Seniority {
+    if exported { Seniority::Known } else { Seniority::Unknown }
 }
 
 #[expect(clippy::print_stdout, reason = "the summary is the output of the command")]
 fn compile(args: &CompileArgs) -> Outcome {
     let config = Config::load(args.config.config.as_deref())?;
-    let summary = offline::compile_to(&args.paths, &config, args.state_dir.as_deref(), &args.out)?;
+    let seniority = seniority(args.exported);
+    let summary = offline::compile_to(&args.paths, &config, args.state_dir.as_deref(), &args.out, seniority)?;
     let Summary { bundles, written, report } = summary;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),

@@ -5,6 +5,7 @@
 
 mod device;
 mod identity;
+mod incumbents;
 mod policy;
 mod tenant;
 
@@ -24,8 +25,10 @@ use crate::analysis::Analysis;
 use crate::finding::{self, Finding, Place, Told};
 use crate::policy_tests::TestOutcome;
 
-pub(crate) use device::tenant_of as tenant_of_device;
+pub use device::Contested;
+pub(crate) use device::{any_wanted_twice, tenant_of as tenant_of_device};
 pub(crate) use identity::{Identity, LoginBy, Proof};
+pub use incumbents::{Incumbents, NameKind};
 pub(crate) use policy::tenant_of as tenant_of_policy;
 pub use tenant::wanted_claims;
 
@@ -50,6 +53,20 @@ pub struct Gathered {
     pub devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     /// Its policies.
     pub policies: Vec<Arc<Stored<AclPolicy>>>,
+    /// Which names its credentials are published with; `None` where no two of them want the same.
+    pub incumbents: Option<Arc<Incumbents>>,
+    /// Whether the age of its credentials is known.
+    pub seniority: Seniority,
+}
+
+/// Whether it is known which of several objects is older.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seniority {
+    /// An API server wrote `creationTimestamp`.
+    #[default]
+    Known,
+    /// It is what the author of a manifest says, so it decides nothing: what nobody is published with nobody gets.
+    Unknown,
 }
 
 /// What became of the Secret of a device or an access key.
@@ -159,6 +176,8 @@ pub struct Reports {
     pub policies: BTreeMap<String, PolicyReport>,
     /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
     pub tests: BTreeMap<String, TestOutcome>,
+    /// Names that several credentials want and none of them got.
+    pub contested: Vec<Contested>,
     /// When the next credential expires, is replaced, or stops being accepted beside another: that changes its report.
     pub next_change: Option<UnixSeconds>,
 }
@@ -297,6 +316,7 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
         devices: devices.reports,
         policies: BTreeMap::new(),
         tests: BTreeMap::new(),
+        contested: devices.contested,
     };
     let mut compiler = policy::Compiler::new(&gathered.claims);
     let mut sources: Vec<_> = gathered.policies.iter().collect();

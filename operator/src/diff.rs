@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::config::{Broker, Config};
 use crate::manifest::{self, Objects, Refused};
-use crate::offline::{self, OfflineError};
+use crate::offline::{self, Before, OfflineError, Past, Published, Seniority};
 
 /// Everything that changes.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,7 +87,10 @@ impl Diff {
         let (old, new) = (read(before)?, read(after)?);
         let mut diff = Self::default();
         for broker in &config.brokers {
-            let (old, new) = (side(before, &old, config, broker)?, side(after, &new, config, broker)?);
+            let old = side(before, &old, config, broker, &Before::default())?;
+            // What stands before is what is published when the second set comes.
+            let published = old.iter().map(|(_, index)| published(index)).collect();
+            let new = side(after, &new, config, broker, &published)?;
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             diff.tenants.extend(names.into_iter().filter_map(|name| {
                 TenantDiff::of(&broker.name, name, old.get(name).map(AsRef::as_ref), new.get(name).map(AsRef::as_ref))
@@ -103,8 +106,21 @@ impl Diff {
     }
 }
 
-fn side(path: &Path, objects: &Objects, config: &Config, broker: &Broker) -> Result<Side, DiffError> {
-    let indexes = offline::indexes(objects, config, broker, offline::now());
+fn published(index: &TenantIndex) -> ((String, String), Published) {
+    let tenant = index.tenant();
+    let devices = index.devices().filter_map(|persona| persona.device());
+    ((tenant.namespace.clone(), tenant.name.clone()), Published::of(tenant, devices))
+}
+
+fn side(
+    path: &Path,
+    objects: &Objects,
+    config: &Config,
+    broker: &Broker,
+    before: &Before,
+) -> Result<Side, DiffError> {
+    let past = Past { before, seniority: Seniority::Unknown, now: offline::now() };
+    let indexes = offline::indexes(objects, config, broker, past);
     let indexes = indexes.map_err(|error| DiffError::Offline(path.to_owned(), error))?;
     Ok(indexes.into_iter().filter_map(|indexed| Some((indexed.tenant, indexed.index.ok()?))).collect())
 }

@@ -26,7 +26,7 @@ pub use human::Shown;
 use crate::config::Config;
 use crate::manifest::lines::RuleLines;
 use crate::manifest::{self, Objects, Refused};
-use crate::offline::{self, Indexed, OfflineError};
+use crate::offline::{self, Before, Indexed, OfflineError, Past, Seniority};
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -150,7 +150,8 @@ impl Question {
         }
         let objects = manifest::read(&self.paths)?;
         let lines = RuleLines::read(&self.paths);
-        let (indexed, tenant) = self.tenant(&objects, config)?;
+        let past = Past { before: &Before::default(), seniority: Seniority::Unknown, now: offline::now() };
+        let (indexed, tenant) = self.tenant(&objects, config, past)?;
         self.explain(&indexed.tenant, &tenant, &lines, indexed.notes())
     }
 
@@ -174,10 +175,11 @@ impl Question {
         &self,
         objects: &Objects,
         config: &Config,
+        past: Past<'_>,
     ) -> Result<(Indexed, std::sync::Arc<TenantIndex>), ExplainError> {
         let Self { broker, client_id, .. } = self;
         let found = config.broker(broker).ok_or_else(|| OfflineError::NoBroker(broker.clone()))?;
-        let mut all = offline::indexes(objects, config, found, offline::now())?;
+        let mut all = offline::indexes(objects, config, found, past)?;
         let name = match &self.tenant {
             Some(name) => name.clone(),
             None => owner(&all, client_id).ok_or_else(|| ExplainError::NoOwner(client_id.clone(), broker.clone()))?,

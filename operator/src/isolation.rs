@@ -5,7 +5,8 @@
 //!
 //! - Every Allow topic, with its variables read as `+`, lies within one filter of its own tenant's topic space. A superuser
 //!   has that space and no more, and tokens only take away.
-//! - No topic lies in the spaces of two tenants. Exceptions are where both declare it in `sharedWith`: each is listed.
+//! - No topic lies in the spaces of two tenants. Exceptions are where both declare it in `sharedWith`, and where all of it is
+//!   denied to the clients of one because that consent was withdrawn: each is listed.
 //! - No instance ID is two tenants', and no client ID begins with the prefixes of two.
 //! - Nobody owns topics that begin with `$`, unless the broker's configuration allows it.
 //!
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use mqtt_access_core::bundle::{Claims, Tenant};
 use mqtt_access_core::policy::{Effect, Policy, Topics};
 use mqtt_access_core::template::Topic;
-use mqtt_access_core::topic::{Filter, covers, overlap_witness};
+use mqtt_access_core::topic::{Filter, covers, intersection, overlap_witness};
 use serde::Serialize;
 
 use overlap::Spaces;
@@ -28,6 +29,8 @@ use overlap::Spaces;
 pub struct Reach {
     tenant: String,
     claims: Claims,
+    /// Filters that are denied to all its clients because they belong to other tenants alone.
+    withheld: Vec<String>,
     /// The widest readings of its Allow topics, with the first rule of each. `None` where there is no such filter.
     allows: BTreeMap<Option<String>, Cause>,
 }
@@ -47,6 +50,9 @@ pub struct Isolation {
     pub filters: usize,
     /// Topics that two tenants share because both say so.
     pub exceptions: Vec<Exception>,
+    /// Topics that two tenants own and do not both share any more: the clients of one are refused there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<Withdrawn>,
     /// What two tenants would both have. Empty means that they are isolated.
     pub violations: Vec<Violation>,
 }
@@ -60,6 +66,20 @@ pub struct Exception {
     /// What each calls the other in `sharedWith`.
     pub shared_with: [String; 2],
     /// The filter of each.
+    pub filters: [String; 2],
+    /// A topic that both own.
+    pub witness: String,
+}
+
+/// Topics that two tenants own although not both say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Withdrawn {
+    /// The tenant whose clients may use them, as `namespace/name`.
+    pub owner: String,
+    /// The tenant whose clients are refused there, as `namespace/name`.
+    pub refused: String,
+    /// The filter of each, in the same order.
     pub filters: [String; 2],
     /// A topic that both own.
     pub witness: String,
@@ -96,9 +116,9 @@ pub enum ViolationReason {
 }
 
 impl Reach {
-    /// Of a tenant with its policies as they are published.
+    /// Of a tenant with its policies as they are published, and what is denied to all its clients.
     #[must_use]
-    pub fn of(tenant: &Tenant, policies: &[Policy]) -> Self {
+    pub fn of<'f>(tenant: &Tenant, policies: &[Policy], withheld: impl IntoIterator<Item = &'f str>) -> Self {
         let mut allows = BTreeMap::new();
         for policy in policies {
             for rule in policy.rules.iter().filter(|rule| rule.effect == Effect::Allow) {
@@ -113,7 +133,17 @@ impl Reach {
                 }
             }
         }
-        Self { tenant: format!("{}/{}", tenant.namespace, tenant.name), claims: tenant.claims.clone(), allows }
+        let withheld = withheld.into_iter().map(str::to_owned).collect();
+        Self { tenant: format!("{}/{}", tenant.namespace, tenant.name), claims: tenant.claims.clone(), withheld, allows }
+    }
+
+    /// Whether its clients are refused whatever two filters have in common.
+    fn is_refused_common(&self, one: &str, other: &str) -> bool {
+        let (Ok(one), Ok(other)) = (Filter::parse(one), Filter::parse(other)) else { return false };
+        let common = intersection(one, other);
+        let common = common.as_deref().and_then(|common| Filter::parse(common).ok());
+        let mut withheld = self.withheld.iter().filter_map(|filter| Filter::parse(filter).ok());
+        common.is_some_and(|common| withheld.any(|filter| covers(filter, common)))
     }
 }
 
@@ -245,6 +275,17 @@ impl std::fmt::Display for Violation {
         write!(f, "{}: {message} ({}", tenants.join(", "), reason.as_str())?;
         witness.iter().try_for_each(|witness| write!(f, ", for example `{witness}`"))?;
         f.write_str(")")
+    }
+}
+
+impl std::fmt::Display for Withdrawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { owner, refused, filters: [own, other], witness } = self;
+        write!(
+            f,
+            "`{witness}` belongs to {owner} alone, by `{own}`: it and {refused}, which claims `{other}`, do not both name the \
+             other in `sharedWith`"
+        )
     }
 }
 

@@ -44,6 +44,19 @@ pub struct Objects {
     pub policies: Vec<AclPolicy>,
     /// All Secrets, with `stringData` merged into `data`.
     pub secrets: Vec<Secret>,
+    /// Where each object stands, by kind, namespace and name.
+    places: BTreeMap<(&'static str, String, String), Place>,
+}
+
+impl Objects {
+    /// Where an object stands.
+    #[must_use]
+    pub fn place(&self, kind: &str, namespace: &str, name: &str) -> Option<&Place> {
+        let found = self.places.iter().find(|((known, in_namespace, named), _)| {
+            *known == kind && in_namespace == namespace && named == name
+        });
+        found.map(|(_, place)| place)
+    }
 }
 
 /// Reads every manifest in the files and folders.
@@ -51,7 +64,26 @@ pub struct Objects {
 /// Folders are read recursively: files named `*.yaml`, `*.yml` and `*.json`, none that is hidden. Objects of other groups,
 /// such as Namespaces and Deployments, are passed over; Secrets and the kinds of this group are not.
 pub fn read(paths: &[PathBuf]) -> Result<Objects, Refused> {
-    let mut reader = Reader::new();
+    read_as(paths, Origin::Written)
+}
+
+/// Reads objects that were dumped from a cluster: their `uid` and `creationTimestamp` are the API server's, and have
+/// to be there where they decide whose a name is.
+pub fn read_exported(paths: &[PathBuf]) -> Result<Objects, Refused> {
+    read_as(paths, Origin::Exported)
+}
+
+/// Who wrote what an API server sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Nobody, or the author of the manifest, whose word it is.
+    Written,
+    /// An API server.
+    Exported,
+}
+
+fn read_as(paths: &[PathBuf], origin: Origin) -> Result<Objects, Refused> {
+    let mut reader = Reader::new(origin);
     for document in files::documents(paths, &mut reader.refusals) {
         for (place, value) in object::unfold(document) {
             reader.take(&place, value);
@@ -63,7 +95,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Objects, Refused> {
 impl fmt::Debug for Objects {
     /// Numbers only: Secrets must not be printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tenants, devices, policies, secrets } = self;
+        let Self { tenants, devices, policies, secrets, places: _ } = self;
         let mut counts = f.debug_struct("Objects");
         counts.field("tenants", &tenants.len()).field("devices", &devices.len());
         counts.field("policies", &policies.len()).field("secrets", &secrets.len()).finish()
@@ -71,6 +103,7 @@ impl fmt::Debug for Objects {
 }
 
 struct Reader {
+    origin: Origin,
     definitions: Definitions,
     seen: BTreeMap<Identity, Place>,
     objects: Objects,
@@ -78,8 +111,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn new() -> Self {
+    fn new(origin: Origin) -> Self {
         Self {
+            origin,
             definitions: Definitions::new(),
             seen: BTreeMap::new(),
             objects: Objects::default(),
@@ -88,7 +122,7 @@ impl Reader {
     }
 
     fn take(&mut self, place: &Place, value: serde_json::Value) {
-        let (object, faults) = match self.definitions.envelope(value) {
+        let (object, faults) = match self.definitions.envelope(value, self.origin) {
             Ok(Some(envelope)) => (envelope.identity.as_ref().map(Identity::to_string), self.accept(place, envelope)),
             Ok(None) => return,
             Err(fault) => (None, vec![fault]),
@@ -139,6 +173,10 @@ impl Reader {
         self.objects.devices.sort_by_key(by_name);
         self.objects.policies.sort_by_key(by_name);
         self.objects.secrets.sort_by_key(by_name);
+        let places = self.seen.into_iter().map(|(Identity { kind, namespace, name }, place)| {
+            ((kind.as_str(), namespace, name), place)
+        });
+        self.objects.places = places.collect();
         Ok(self.objects)
     }
 }

@@ -63,6 +63,8 @@ fn compile_alone() {
         access_keys: BTreeMap::new(),
         devices: Vec::new(),
         policies: (0..POLICIES).map(stored).collect(),
+        incumbents: None,
+        seniority: Seniority::Known,
     };
     let start = Instant::now();
     let compiled = compile(&gathered, 0);

@@ -4,6 +4,7 @@
 
 mod offline {
     pub(crate) mod acl_files;
+    pub(crate) mod names;
     pub(crate) mod report;
 }
 
@@ -56,7 +57,11 @@ impl Desk {
     }
 
     async fn compile(&self, more: &[&str]) -> (ExitStatus, String, String) {
-        let (manifests, out) = (self.text("manifests"), self.text("out"));
+        self.compile_to("out", more).await
+    }
+
+    async fn compile_to(&self, out: &str, more: &[&str]) -> (ExitStatus, String, String) {
+        let (manifests, out) = (self.text("manifests"), self.text(out));
         let mut args = vec!["compile", &manifests, "--out", &out];
         args.extend(more);
         let program = Program::start(OPERATOR, &args, &[]);
@@ -262,11 +267,14 @@ async fn a_configuration_with_unknown_keys_is_refused() {
 async fn tenants_that_claim_the_same_are_a_finding_that_names_the_witness() {
     let desk = Desk::new();
     desk.standalone().await.program.terminate(SOON).await;
-    desk.edit("globex.yaml", "filter: globex/#", "filter: +/dev1/#");
     let state = desk.text("state");
-    let (status, _, told) = desk.compile(&["--state-dir", &state]).await;
+    let with_state = ["--state-dir", state.as_str()];
+    assert_eq!(desk.compile(&with_state).await.0.code(), Some(0));
+    desk.edit("globex.yaml", "filter: globex/#", "filter: +/dev1/#");
+    let (status, summary, told) = desk.compile(&with_state).await;
     assert_eq!(status.code(), Some(3));
     assert!(told.contains("MqttTenant globex/globex: MqttTenant acme/acme holds the topic `acme/dev1`"), "{told}");
+    assert!(summary.contains("2 bundles"), "it keeps what it had: {summary}");
 }
 
 #[tokio::test]

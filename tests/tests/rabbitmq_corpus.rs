@@ -98,7 +98,8 @@ impl Put {
         };
         let request = Request { target, qos: None, retain: None, notation: Notation::Dotted };
         let proven = self.mode != Mode::Password;
-        let client = self.case.client.client(None);
+        let withheld = self.case.withheld();
+        let client = Known { withheld: Some(&withheld), ..self.case.client.client(None) };
         let client = Known { username: Some(self.username()), client_id_proven: proven, mode: self.mode, ..client };
         self.world().decide(&client, &request).allow
     }
@@ -154,7 +155,8 @@ impl Put {
             created: 1,
             claims: Claims {
                 instance_id: "mqtt-acme".to_owned(),
-                client_id_prefixes: Vec::new(),
+                // Beside another tenant it must have some.
+                client_id_prefixes: self.owner().map(|_| self.client_id().to_owned()).into_iter().collect(),
                 topic_space: self.case.space.iter().map(space).collect(),
             },
             suspended: false,
@@ -173,10 +175,18 @@ impl Put {
         let devices = if self.mode == Mode::Signature { Vec::new() } else { vec![device] };
         Bundle { tenant, policies: self.world().compiled(), devices }
     }
+
+    /// The claims of an older tenant that owns what is withheld from this one.
+    fn owner(&self) -> Option<Claims> {
+        let space = |filter: &String| Space { filter: filter.clone(), shared_with: vec!["mqtt-acme".to_owned()] };
+        let topic_space: Vec<Space> = self.case.withheld.iter().map(space).collect();
+        let client_id_prefixes = vec!["owner of the rest".to_owned()];
+        (!topic_space.is_empty()).then(|| Claims { instance_id: "mqtt-owner".to_owned(), client_id_prefixes, topic_space })
+    }
 }
 
 fn write(bundle: &Bundle, folder: &Path) {
-    let folder = folder.join("acme.shop");
+    let folder = folder.join(format!("{}.{}", bundle.tenant.namespace, bundle.tenant.name));
     fs::create_dir_all(&folder).unwrap();
     let encoded = encode(bundle).unwrap();
     for (digest, bytes) in &encoded.shards {
@@ -231,7 +241,12 @@ fn requests(case: &Case) -> (BTreeSet<(Action, String, bool)>, usize) {
 
 async fn put_to(broker: &RabbitMq, http: SocketAddr, put: &Put, counts: &mut Counts, wrong: &mut Vec<String>) {
     let folder = tempfile::TempDir::with_prefix("mqtt-access-corpus-").unwrap();
-    write(&put.bundle(), folder.path());
+    let bundle = put.bundle();
+    write(&bundle, folder.path());
+    if let Some(claims) = put.owner() {
+        let tenant = Tenant { name: "owner".to_owned(), created: 0, claims, ..bundle.tenant };
+        write(&Bundle { tenant, policies: Vec::new(), devices: Vec::new() }, folder.path());
+    }
     let _sidecar = sidecar(folder.path(), http).await;
     let id = put.client_id();
     if !credential::is_client_id(id) || id.contains(['.', '*']) {

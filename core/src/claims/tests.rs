@@ -179,3 +179,22 @@ fn every_filter_of_the_owner_that_overlaps_is_withheld_and_no_other() {
     };
     assert_eq!(found, [vec![overlap("+/3", "t/3"), overlap("t/1", "t/1")], Vec::new()]);
 }
+
+#[test]
+fn what_two_newcomers_want_is_contested_and_what_an_incumbent_has_is_not() {
+    let (had, wants) = (claims("a", &["a-"], &[]), claims("a", &["a-"], &[("t/#", &[])]));
+    let b = claims("b", &["b-"], &[("t/1", &[])]);
+    let contest = |witness| vec![Contest { tenants: [0, 1], witness }];
+    let of = |a: Claimant<'_>, b: Claimant<'_>| contests(&[a, b]);
+    let topic = || contest(Witness::Topic("t/1".to_owned()));
+    assert_eq!(of(tenant(1, "a", None, &wants), tenant(2, "b", None, &b)), topic());
+    assert_eq!(of(tenant(1, "a", Some(&had), &wants), tenant(2, "b", None, &b)), topic(), "that is new to both");
+    assert_eq!(of(tenant(1, "a", Some(&wants), &wants), tenant(2, "b", None, &b)), [], "the first has it");
+    assert_eq!(of(tenant(2, "a", None, &wants), tenant(1, "b", Some(&b), &b)), [], "the second has it");
+    let same = claims("a", &["c-"], &[]);
+    let twice = of(tenant(1, "a", None, &had), tenant(2, "b", None, &same));
+    assert_eq!(twice, contest(Witness::InstanceId("a".to_owned())));
+    let shared = claims("a", &["a-"], &[("t/#", &["b"])]);
+    let mutual = claims("b", &["b-"], &[("t/1", &["a"])]);
+    assert_eq!(of(tenant(1, "a", None, &shared), tenant(2, "b", None, &mutual)), []);
+}

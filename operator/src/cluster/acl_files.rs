@@ -61,12 +61,22 @@ enum Standing {
 
 struct Waiting {
     revision: u64,
+    withheld: Vec<String>,
     /// `None` while it is being worked on.
     bundle: Option<Bundle>,
 }
 
+/// A bundle that is being worked on, and what other tenants own alone of its topics.
+struct Work {
+    revision: u64,
+    withheld: Vec<String>,
+    bundle: Bundle,
+}
+
 struct Compiled {
     revision: u64,
+    /// What other tenants own alone of its topics: that changes without a new revision.
+    withheld: Vec<String>,
     sections: Sections,
     /// Of what its `ConfigMap` holds.
     digest: Digest,
@@ -103,15 +113,20 @@ impl AclFiles {
         tenant: &ObjectKey,
         bundle: &Bundle,
         revision: u64,
+        withheld: &[&str],
     ) -> Option<String> {
         let (current, problem) = self.known(&broker.name, |known| {
-            let waits = known.waiting.get(tenant).is_some_and(|waiting| waiting.revision == revision);
+            let same = |waiting: &Waiting| waiting.revision == revision && waiting.withheld == withheld;
+            let waits = known.waiting.get(tenant).is_some_and(same);
             let Some(Standing::Compiled(compiled)) = known.tenants.get(tenant) else { return (waits, None) };
-            let holds = compiled.revision == revision && compiled.sections.hold_at(now());
+            let current = compiled.revision == revision && compiled.withheld == withheld;
+            // What waits is newer than what was worked out before.
+            let holds = current && compiled.sections.hold_at(now()) && !known.waiting.contains_key(tenant);
             (waits || holds, compiled.problem.clone())
         })?;
         if !current {
-            let waiting = Waiting { revision, bundle: Some(bundle.clone()) };
+            let withheld = withheld.iter().map(ToString::to_string).collect();
+            let waiting = Waiting { revision, withheld, bundle: Some(bundle.clone()) };
             self.known(&broker.name, |known| known.waiting.insert(tenant.clone(), waiting));
             self.wake(&broker.name);
         }
@@ -142,9 +157,10 @@ impl AclFiles {
 }
 
 impl Standing {
-    fn of(broker: &Broker, tenant: &ObjectKey, bundle: Bundle, revision: u64, now: UnixSeconds) -> Self {
+    fn of(broker: &Broker, tenant: &ObjectKey, work: Work, now: UnixSeconds) -> Self {
+        let Work { revision, withheld, bundle } = work;
         let index = match TenantIndex::new(bundle, revision) {
-            Ok(index) => index,
+            Ok(index) => index.withholding(withheld.iter().map(String::as_str)),
             // No sidecar takes such a bundle either.
             Err(error) => {
                 tracing::error!(%tenant, error = %crate::error_chain(&error), "a bundle cannot be read back");
@@ -154,7 +170,7 @@ impl Standing {
         let sections = Sections::of(&index, now);
         let (data, closed) = config_map_data(&broker.wanted_files(), &[&sections]);
         let problem = (!closed.is_empty()).then(|| objects::too_large(&objects::tenant_map(tenant), &closed));
-        Self::Compiled(Arc::new(Compiled { revision, sections, digest: objects::digest(&data), problem }))
+        Self::Compiled(Arc::new(Compiled { revision, withheld, sections, digest: objects::digest(&data), problem }))
     }
 
     fn sections(&self) -> Option<&Sections> {
@@ -189,9 +205,10 @@ pub(super) async fn keep(context: Arc<Context>) {
 /// neither the watches nor the reconciles.
 fn work_out(context: &Context, broker: &Broker) {
     let files = &context.acl_files;
-    while let Some((tenant, revision, bundle)) = files.known(&broker.name, Known::take).flatten() {
-        let standing = Standing::of(broker, &tenant, bundle, revision, now());
-        if files.known(&broker.name, |known| known.settle(&tenant, revision, standing)) == Some(true) {
+    while let Some((tenant, work)) = files.known(&broker.name, Known::take).flatten() {
+        let (revision, withheld) = (work.revision, work.withheld.clone());
+        let standing = Standing::of(broker, &tenant, work, now());
+        if files.known(&broker.name, |known| known.settle(&tenant, revision, &withheld, standing)) == Some(true) {
             context.queue.push(tenant, Duration::ZERO);
         }
     }
@@ -199,14 +216,18 @@ fn work_out(context: &Context, broker: &Broker) {
 
 impl Known {
     /// A bundle to be worked on.
-    fn take(&mut self) -> Option<(ObjectKey, u64, Bundle)> {
-        let mut waiting = self.waiting.iter_mut();
-        waiting.find_map(|(tenant, waiting)| Some((tenant.clone(), waiting.revision, waiting.bundle.take()?)))
+    fn take(&mut self) -> Option<(ObjectKey, Work)> {
+        self.waiting.iter_mut().find_map(|(tenant, waiting)| {
+            let (bundle, withheld) = (waiting.bundle.take()?, waiting.withheld.clone());
+            Some((tenant.clone(), Work { revision: waiting.revision, withheld, bundle }))
+        })
     }
 
     /// Takes what was worked out, unless something else was said of the tenant meanwhile. Whether its conditions change.
-    fn settle(&mut self, tenant: &ObjectKey, revision: u64, standing: Standing) -> bool {
-        let current = |waiting: &Waiting| waiting.revision == revision && waiting.bundle.is_none();
+    fn settle(&mut self, tenant: &ObjectKey, revision: u64, withheld: &[String], standing: Standing) -> bool {
+        let current = |waiting: &Waiting| {
+            waiting.revision == revision && waiting.withheld == withheld && waiting.bundle.is_none()
+        };
         if !self.waiting.get(tenant).is_some_and(current) {
             return false;
         }

@@ -24,7 +24,7 @@ use super::report::{self, ReportError, Tested, Unserved};
 use super::retire::{self, RetireError};
 use super::token_service::{self, FollowError, Issuers};
 use super::world::{Standing, World};
-use crate::compile::{self, Reports};
+use crate::compile::{self, Incumbents, Reports};
 use crate::config::{Broker, Config};
 use crate::login::Derived;
 
@@ -55,6 +55,8 @@ pub(super) struct Context {
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) held: Option<Arc<Held>>,
+    /// Which names credentials are published with, while two of them want the same.
+    pub(super) incumbents: Option<Arc<Incumbents>>,
     pub(super) history: History,
     /// Shards that are known to hold what they should: UIDs by name.
     pub(super) shards: BTreeMap<String, String>,
@@ -128,7 +130,9 @@ impl Context {
     /// Nothing of the tenant is in force: what was is no previous key of whatever is next.
     fn out_of_force(&self, key: &ObjectKey) {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.entry(key.clone()).and_modify(|memory| (memory.held, memory.staged) = (None, HashMap::new()));
+        memory.entry(key.clone()).and_modify(|memory| {
+            (memory.held, memory.incumbents, memory.staged) = (None, None, HashMap::new());
+        });
     }
 
     fn forget(&self, key: &ObjectKey) {
@@ -278,13 +282,16 @@ async fn publish_tenant(
     }
     if let Some((revision, _)) = published.bundle {
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
-        published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision);
+        published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision, &published.standing.withheld());
     }
     block_in_place(|| {
         report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);
-        report::analyse(context, key, broker, &compiled.bundle, &mut reports);
+        report::analyse(context, key, broker, &compiled.bundle, &published.standing, &mut reports);
     });
-    context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));
+    let devices = &compiled.bundle.devices;
+    let incumbents = gathered.incumbents.as_ref().map(|_| Arc::new(Incumbents::of(devices)));
+    let held = Some(Arc::new(Held::of(&compiled.bundle)));
+    context.memory(key, |memory| (memory.held, memory.incumbents) = (held, incumbents));
     Ok((published, unfinished, reports))
 }
 

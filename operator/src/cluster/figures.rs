@@ -39,7 +39,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn of(broker: &Broker, bundle: &Bundle, reports: &Reports) -> Self {
+    pub(super) fn of(broker: &Broker, bundle: &Bundle, withheld: &[&str], reports: &Reports) -> Self {
         let mut findings = BTreeMap::new();
         for finding in reports.policies.values().flat_map(|report| &report.findings) {
             *findings.entry(finding.reason).or_default() += 1;
@@ -50,7 +50,7 @@ impl Figures {
             policies: bundle.policies.len(),
             findings,
             rotations: Rotations::of(reports, now()),
-            reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies)),
+            reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies, withheld.iter().copied())),
         }
     }
 }
@@ -113,6 +113,7 @@ struct Metrics {
     policies: Family<BrokerLabel, Gauge>,
     devices: Family<BrokerLabel, Gauge>,
     exceptions: Family<BrokerLabel, Gauge>,
+    withdrawn: Family<BrokerLabel, Gauge>,
     violations: Family<BrokerLabel, Gauge>,
     checked: Family<BrokerLabel, Gauge>,
     due: Family<BrokerLabel, Gauge>,
@@ -133,6 +134,8 @@ impl Metrics {
         registry.register("devices", "Devices in the bundles", metrics.devices.clone());
         let help = "Pairs of filters that two tenants share because both say so";
         registry.register("isolation_exceptions", help, metrics.exceptions.clone());
+        let help = "Pairs of filters that two tenants own and not both say so, so that the younger one's clients are refused there";
+        registry.register("isolation_withdrawn", help, metrics.withdrawn.clone());
         let help = "What two tenants would both own; anything but 0 is a fault";
         registry.register("isolation_violations", help, metrics.violations.clone());
         let help = "When isolation was last proved, in seconds since 1970; 0 before it was";
@@ -262,6 +265,7 @@ impl Board {
     fn isolated(&self, broker: &str, isolation: &Isolation, now: i64) {
         let label = || BrokerLabel { broker: broker.to_owned() };
         self.metrics.exceptions.get_or_create(&label()).set(number(isolation.exceptions.len()));
+        self.metrics.withdrawn.get_or_create(&label()).set(number(isolation.withdrawn.len()));
         self.metrics.violations.get_or_create(&label()).set(number(isolation.violations.len()));
         self.metrics.checked.get_or_create(&label()).set(now);
     }
@@ -320,7 +324,7 @@ mod tests {
         };
         let bundle = Bundle { tenant, policies: Vec::new(), devices: Vec::new() };
         let broker = Config::default().brokers.remove(0);
-        let mut figures = Figures::of(&broker, &bundle, &Reports::default());
+        let mut figures = Figures::of(&broker, &bundle, &[], &Reports::default());
         figures.findings.insert(FindingReason::SelectsNobody, 2);
         (ObjectKey::new("ns", name), figures)
     }

@@ -13,7 +13,7 @@ use super::controller::{self, Context};
 use super::keys::{self, KeyError};
 use super::ticket_key::{self, TicketKeyError};
 use super::token_service::{self, RevocationsError};
-use crate::compile::{Gathered, wanted_claims};
+use crate::compile::{Gathered, Seniority, any_wanted_twice, wanted_claims};
 use crate::config::Broker;
 
 /// Why it cannot be gathered.
@@ -52,6 +52,8 @@ pub(super) async fn gather<'a>(
     let revoked_tokens = token_service::in_force(context, key, broker, controller::now()).await?;
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
     let keys = keys::ensure(context, key, tenant, broker, &ticket_key, devices).await?;
+    let contested = any_wanted_twice(&keys.devices, &claims.instance_id);
+    let incumbents = if contested { Some(keys::incumbents(context, key, broker).await?) } else { None };
     let gathered = Gathered {
         tenant: Arc::clone(tenant),
         claims,
@@ -62,6 +64,8 @@ pub(super) async fn gather<'a>(
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,
+        incumbents,
+        seniority: Seniority::Known,
     };
     Ok(Gathering { gathered: Some(gathered), unfinished: keys.unfinished, standing, lock })
 }
@@ -76,7 +80,7 @@ async fn claims<'a>(
     let look = || context.world(|world| (isolation(world, broker, key, tenant), published(world, broker, key)));
     let (standing, before) = look();
     let unchanged = before.as_ref() == Some(&wanted_claims(tenant, broker.allow_dollar_topics));
-    if unchanged && matches!(standing, Isolation::Granted(_)) {
+    if unchanged && matches!(standing, Isolation::Granted(..)) {
         return (standing, None);
     }
     let Some(lock) = context.claims.get(&broker.name) else { return (standing, None) };

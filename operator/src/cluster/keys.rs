@@ -28,7 +28,7 @@ use crate::config::Broker;
 use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
 use generated::{KeyOf, Wanted};
-pub(super) use held::Held;
+pub(super) use held::{Held, incumbents};
 use login::{LoginOf, with_spares};
 pub(super) use referenced::Seen;
 use rotating::Own;

@@ -1,6 +1,7 @@
 //! `report` (client): conditions of a tenant, its devices and its policies, on success and on failure. Only what differs
 //! is written, so that a second reconcile writes nothing.
 
+mod consent;
 mod events;
 mod objects;
 mod tests_passed;
@@ -16,7 +17,7 @@ use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::Policy;
 use mqtt_access_crds::{
-    AccessKeyStatus, BundleStatus, Condition, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
+    AccessKeyStatus, BundleStatus, Condition, ConditionReason as _, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
     Stored, TenantIsolated, TenantPublished, TenantReady,
 };
 use thiserror::Error;
@@ -49,36 +50,45 @@ pub(super) struct ReportError {
 }
 
 /// Analyses the policies of a tenant, or adds what was found a moment ago about those that have not changed since.
-pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundle: &Bundle, reports: &mut Reports) {
+pub(super) fn analyse(
+    context: &Context,
+    key: &ObjectKey,
+    broker: &Broker,
+    bundle: &Bundle,
+    standing: &Isolation,
+    reports: &mut Reports,
+) {
+    let withheld = standing.withheld();
     let known = context.memory(key, |memory| memory.analysed.clone());
-    match known.as_deref().map(|known| (known, known.lasts(bundle))).filter(|(_, lasts)| !lasts.is_zero()) {
+    match known.as_deref().map(|known| (known, known.lasts(bundle, &withheld))).filter(|(_, lasts)| !lasts.is_zero()) {
         Some((known, lasts)) => {
             context.queue.push(key.clone(), lasts);
             known.tell(bundle, reports);
         }
         None => {
-            if let Some(analysed) = Analysed::of(key, broker, bundle) {
+            if let Some(analysed) = Analysed::of(key, broker, bundle, &withheld) {
                 reports.add(&analysed.analysis);
                 context.memory(key, |memory| memory.analysed = Some(Arc::new(analysed)));
             }
         }
     }
-    context.figures.set(key, Figures::of(broker, bundle, reports));
+    context.figures.set(key, Figures::of(broker, bundle, &withheld, reports));
 }
 
 /// What was found about a tenant, in which policies, when, and how long it took.
 pub(super) struct Analysed {
     policies: Vec<Policy>,
+    withheld: Vec<String>,
     analysis: Analysis,
     at: Instant,
     took: Duration,
 }
 
 impl Analysed {
-    fn of(key: &ObjectKey, broker: &Broker, bundle: &Bundle) -> Option<Self> {
+    fn of(key: &ObjectKey, broker: &Broker, bundle: &Bundle, withheld: &[&str]) -> Option<Self> {
         let begun = Instant::now();
         // The compiler has read every topic: it cannot fail.
-        let index = TenantIndex::new(bundle.clone(), 0).ok()?;
+        let index = TenantIndex::new(bundle.clone(), 0).ok()?.withholding(withheld.iter().copied());
         let narrowed = analysis::narrowed(&index, broker, now());
         let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
         let analysis = analysis::analyse(&index, broker, narrowed);
@@ -86,14 +96,15 @@ impl Analysed {
             tracing::warn!(tenant = %key, "the policies are too many to compare them all; some findings are missing");
         }
         let at = Instant::now();
-        Some(Self { policies: bundle.policies.clone(), analysis, at, took: at.duration_since(begun) })
+        let (policies, withheld) = (bundle.policies.clone(), withheld.iter().map(ToString::to_string).collect());
+        Some(Self { policies, withheld, analysis, at, took: at.duration_since(begun) })
     }
 
     /// How much longer it is good enough. A condition says that every rule is in force as written, and of policies that
     /// changed nobody has looked yet.
-    fn lasts(&self, bundle: &Bundle) -> Duration {
+    fn lasts(&self, bundle: &Bundle, withheld: &[&str]) -> Duration {
         let age = self.at.elapsed();
-        let good = if self.policies == bundle.policies { COUNT_EVERY } else { COUNT_EVERY.min(self.took * SHARE) };
+        let good = if self.policies == bundle.policies && self.withheld == withheld { COUNT_EVERY } else { COUNT_EVERY.min(self.took * SHARE) };
         good.saturating_sub(age)
     }
 
@@ -119,6 +130,7 @@ pub(super) async fn served(
     reports: Reports,
 ) -> Result<bool, ReportError> {
     let Published { bundle, acl_problem, standing } = published;
+    let before = isolated_before(tenant);
     let (total, active) =
         (reports.devices.len(), reports.devices.values().filter(|report| is_active(report.reason)).count());
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -134,6 +146,7 @@ pub(super) async fn served(
     };
     write_tenant(context, &Stored::from(tenant.as_ref().clone()), desired).await?;
     events::rotated(context, key).await;
+    events::consent(context, key, tenant, before.as_deref(), &standing).await;
     match standing.claims() {
         Some(_) => objects::served(context, key, &reports).await,
         None => objects::homeless(context, key, &Homeless::not_ready()).await.map(|()| true),
@@ -171,13 +184,28 @@ fn served_conditions(
     vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
 }
 
+/// The reason of `Isolated` in the status as it was read.
+fn isolated_before(tenant: &MqttTenant) -> Option<String> {
+    let mut conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|known| known.type_ == TenantIsolated::CONDITION).map(|known| known.reason.clone())
+}
+
 fn isolated(tenant: &MqttTenant, standing: &Isolation) -> Condition {
     match standing.witness() {
-        None => condition(tenant, TenantIsolated::NoConflict, "nobody else holds what the tenant claims".to_owned()),
+        None => {
+            let (reason, message) = consent::standing(standing);
+            condition(tenant, reason, message)
+        }
         Some(witness @ Witness::ClientId(_)) if tenant.spec.client_id_prefixes.is_empty() => {
             condition(tenant, TenantIsolated::PrefixRequired, held_message(witness))
         }
-        Some(witness) => condition(tenant, TenantIsolated::ClaimConflict, held_message(witness)),
+        Some(witness) => {
+            let unshared = match consent::standing(standing) {
+                (TenantIsolated::NoConflict, _) => String::new(),
+                (_, message) => format!(". {message}"),
+            };
+            condition(tenant, TenantIsolated::ClaimConflict, held_message(witness) + &unshared)
+        }
     }
 }
 

@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::{ClientIds, Device, LoginName, Spares, UnixSeconds};
-use mqtt_access_core::credential::device_key_id;
+use mqtt_access_core::credential::{device_key_id, is_client_id};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
 use super::identity::{Identity, Proof};
+use super::incumbents::NameKind;
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
+pub use taken::Contested;
+pub(crate) use taken::any_wanted_twice;
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
@@ -22,13 +25,15 @@ pub(super) struct Devices {
     pub(super) devices: Vec<Device>,
     pub(super) reports: BTreeMap<String, DeviceReport>,
     pub(super) next_change: Option<UnixSeconds>,
+    /// Names that several credentials want and none of them got.
+    pub(super) contested: Vec<Contested>,
 }
 
 pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
     let mut sources: Vec<_> = gathered.devices.iter().collect();
     sources.sort_by_key(|(device, _)| (created(device.as_ref()), device.name_any()));
     let mut devices = Devices::default();
-    let mut taken = Taken::default();
+    let mut taken = Taken::of(gathered);
     for (source, key) in sources {
         let (device, mut report) = match source.as_result() {
             Ok(device) => one(gathered, &mut taken, device, key, now),
@@ -41,7 +46,23 @@ pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
         report.generation = kube::Resource::meta(source.as_ref()).generation;
         devices.reports.insert(source.name_any(), report);
     }
+    devices.contested = taken.contested();
+    devices.devices.extend(devices.contested.iter().filter_map(|contested| reserve_contested(gathered, contested)));
     devices
+}
+
+/// Keeps a client ID that several credentials want from everybody else too. No credential has a name with a space, so none
+/// comes to be published with it.
+fn reserve_contested(gathered: &Gathered, contested: &Contested) -> Option<Device> {
+    let Contested { kind, name, devices } = contested;
+    let reserved = *kind == NameKind::ClientId && is_owned(gathered, name);
+    reserved.then(|| reserve(devices.join(" and "), ClientIds::from(name.as_str())))?
+}
+
+fn is_owned(gathered: &Gathered, client_id: &str) -> bool {
+    let prefixes = &gathered.claims.client_id_prefixes;
+    is_client_id(client_id)
+        && (prefixes.is_empty() || prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str())))
 }
 
 fn one(

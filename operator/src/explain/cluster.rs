@@ -3,25 +3,33 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
-use mqtt_access_crds::{AclPolicy, BundleStatus, Condition, DeviceCredential, MqttTenant, MqttTenantStatus, Stored};
+use mqtt_access_crds::{
+    AclPolicy, BundleStatus, Condition, ConditionReason as _, DeviceCredential, MqttTenant, MqttTenantStatus, Stored,
+    TenantIsolated,
+};
 use serde::de::DeserializeOwned;
 
-use super::{Answer, ExplainError, Published, Question};
+use super::{Answer, ExplainError, Question};
+use crate::compile::{created, wanted_claims};
 use crate::config::Config;
 use crate::manifest::Objects;
 use crate::manifest::lines::RuleLines;
+use crate::offline::{self, Before, Past, Published, Seniority};
 
 pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answer, ExplainError> {
     let client = Client::try_default().await.map_err(|error| ExplainError::NoCluster(error.into()))?;
     // Which namespaces a broker admits was for the operator to say, and its conditions tell.
     let mut config = Config { namespaces: None, ..config.clone() };
     config.brokers.iter_mut().for_each(|broker| broker.tenant_namespace_selector = LabelSelector::default());
-    let mut objects = Objects { tenants: tenants(question, &client).await?, ..Objects::default() };
-    let (owner, _) = question.tenant(&objects, &config)?;
+    let mut objects = Objects::default();
+    objects.tenants = tenants(question, &client).await?;
+    let before = before(&objects.tenants, &config);
+    let past = Past { before: &before, seniority: Seniority::Known, now: offline::now() };
+    let (owner, _) = question.tenant(&objects, &config, past)?;
     let namespace = owner.tenant.split('/').next().unwrap_or_default().to_owned();
     objects.devices = list::<DeviceCredential>(&client, &namespace, "DeviceCredentials").await?;
     objects.policies = list::<AclPolicy>(&client, &namespace, "AclPolicies").await?;
-    let (indexed, index) = question.tenant(&objects, &config)?;
+    let (indexed, index) = question.tenant(&objects, &config, past)?;
     let tenant = objects.tenants.iter().find(|tenant| shown(*tenant) == indexed.tenant);
     let mut notes = indexed.notes();
     notes.extend(tenant.into_iter().flat_map(lagging));
@@ -38,6 +46,24 @@ pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answe
     }));
     let answer = question.explain(&indexed.tenant, &index, &RuleLines::default(), notes)?;
     Ok(Answer { bundle: tenant.and_then(published), ..answer })
+}
+
+/// The tenants that are published with what they want, by what the operator says of them.
+fn before(tenants: &[MqttTenant], config: &Config) -> Before {
+    let granted = [TenantIsolated::NoConflict, TenantIsolated::OwnedAlone, TenantIsolated::ConsentWithdrawn];
+    let is_granted = |condition: &Condition| {
+        condition.type_ == TenantIsolated::CONDITION
+            && granted.iter().any(|reason| reason.as_str() == condition.reason)
+    };
+    let published = tenants.iter().filter_map(|tenant| {
+        let status = tenant.status.as_ref()?;
+        let granted = status.bundle.is_some() && status.conditions.iter().any(is_granted);
+        let broker = config.broker(&tenant.spec.broker).filter(|_| granted)?;
+        let claims = wanted_claims(tenant, broker.allow_dollar_topics);
+        let key = (tenant.namespace().unwrap_or_default(), tenant.name_any());
+        Some((key, Published::with_claims(claims, created(tenant))))
+    });
+    published.collect()
 }
 
 fn shown(object: &impl kube::Resource) -> String {
@@ -74,9 +100,9 @@ where
     objects.collect()
 }
 
-fn published(tenant: &MqttTenant) -> Option<Published> {
+fn published(tenant: &MqttTenant) -> Option<super::Published> {
     let BundleStatus { revision, digest } = tenant.status.as_ref()?.bundle.clone()?;
-    Some(Published { revision: revision.try_into().ok()?, digest })
+    Some(super::Published { revision: revision.try_into().ok()?, digest })
 }
 
 /// Where what is published may be different from what is asked for.

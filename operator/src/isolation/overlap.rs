@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mqtt_access_core::bundle::Space;
 use mqtt_access_core::topic::{Filter, Level};
 
-use super::{Exception, Isolation, Reach, ViolationReason, common_topic, violation};
+use super::{Exception, Isolation, Reach, ViolationReason, Withdrawn, common_topic, violation};
 
 /// All filters of all tenants, with their owners.
 pub(super) struct Spaces<'r> {
@@ -21,6 +21,18 @@ struct Node<'r> {
     children: BTreeMap<&'r str, usize>,
     end: Vec<usize>,
     hash: Vec<usize>,
+}
+
+type Owned<'o> = (&'o Reach, &'o Space);
+
+/// Of two tenants the owner of what their filters have in common, and the one whose clients are refused all of it.
+fn refused_one<'o>(one: Owned<'o>, other: Owned<'o>) -> Option<(Owned<'o>, Owned<'o>)> {
+    let refused = |reach: &Reach| reach.is_refused_common(&one.1.filter, &other.1.filter);
+    if refused(other.0) {
+        Some((one, other))
+    } else {
+        refused(one.0).then_some((other, one))
+    }
 }
 
 impl<'r> Spaces<'r> {
@@ -113,6 +125,13 @@ impl<'r> Spaces<'r> {
                         tenants: [tenant.tenant.clone(), holder.tenant.clone()],
                         shared_with: [ids[1].clone(), ids[0].clone()],
                         filters: [space.filter.clone(), held.filter.clone()],
+                        witness,
+                    });
+                } else if let Some((owner, refused)) = refused_one((tenant, space), (holder, held)) {
+                    isolation.withdrawn.push(Withdrawn {
+                        owner: owner.0.tenant.clone(),
+                        refused: refused.0.tenant.clone(),
+                        filters: [owner.1.filter.clone(), refused.1.filter.clone()],
                         witness,
                     });
                 } else {

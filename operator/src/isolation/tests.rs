@@ -21,6 +21,7 @@ fn reach(name: &str, prefixes: &[&str], space: &[(&str, &[&str])], allows: &[&st
             client_id_prefixes: prefixes.iter().map(ToString::to_string).collect(),
             topic_space: space.collect(),
         },
+        withheld: Vec::new(),
         allows: allows.iter().map(|topic| (widest(topic), "p rules[0]".to_owned())).collect(),
     }
 }
@@ -54,6 +55,27 @@ fn what_both_share_is_an_exception_with_a_witness() {
     assert_eq!(isolation.exceptions, [expected]);
     let silent = reach("b", &["b-"], &[("t/+/x", &[])], &[]);
     assert_eq!(violations(&[a, silent]), [(ViolationReason::TopicSpaceOverlap, Some("t/x/x".to_owned()))]);
+}
+
+#[test]
+fn what_is_denied_to_one_of_two_because_consent_was_withdrawn_is_listed_and_no_violation() {
+    let a = reach("a", &["a-"], &[("t/#", &[])], &["t/#"]);
+    let b = || reach("b", &["b-"], &[("t/+/x", &["a"])], &["t/1/x"]);
+    let withheld = |filter: &str| Reach { withheld: vec![filter.to_owned()], ..b() };
+    for filter in ["t/#", "t/+/x", "#"] {
+        let isolation = check([&a, &withheld(filter)], false);
+        let expected = Withdrawn {
+            owner: "ns/a".to_owned(),
+            refused: "ns/b".to_owned(),
+            filters: ["t/#".to_owned(), "t/+/x".to_owned()],
+            witness: "t/x/x".to_owned(),
+        };
+        assert_eq!((isolation.withdrawn, isolation.violations), (vec![expected], Vec::new()), "{filter}");
+    }
+    for part in ["t/1/x", "u/#"] {
+        let isolation = check([&a, &withheld(part)], false);
+        assert_eq!((isolation.withdrawn.len(), isolation.violations.len()), (0, 1), "{part} is not all that they share");
+    }
 }
 
 #[test]

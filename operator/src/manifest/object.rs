@@ -6,6 +6,7 @@ use mqtt_access_crds as crds;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Origin;
 use super::files::Document;
 use super::refused::{Fault, Place};
 use super::validate::{Definitions, Kind};
@@ -24,7 +25,7 @@ pub(super) enum ReadKind {
 }
 
 impl ReadKind {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Secret => "Secret",
             Self::Custom(kind) => kind.as_str(),
@@ -99,22 +100,44 @@ fn kind_of(value: &Value) -> Result<Option<ReadKind>, Fault> {
 
 impl Definitions {
     /// Checks kind and metadata; `None` for a kind that is passed over.
-    pub(super) fn envelope(&self, value: Value) -> Result<Option<Envelope>, Fault> {
+    pub(super) fn envelope(&self, value: Value, origin: Origin) -> Result<Option<Envelope>, Fault> {
         let Some(kind) = kind_of(&value)? else { return Ok(None) };
         let Value::Object(mut object) = value else { return Ok(None) };
         let metadata = object.remove("metadata").unwrap_or_else(|| json!({}));
-        let (metadata, faults) = self.check_metadata(metadata);
+        let (metadata, mut faults) = self.check_metadata(metadata);
         let namespace = text(&metadata, "namespace").unwrap_or(DEFAULT_NAMESPACE).to_owned();
         let name = text(&metadata, "name").unwrap_or_default().to_owned();
         let identity = Identity { kind, namespace, name };
-        object.insert("metadata".to_owned(), stored_metadata(&identity, &metadata));
+        let mut stored = stored_metadata(&identity, &metadata);
+        if origin == Origin::Exported {
+            faults.extend(exported(kind, &metadata, &mut stored));
+        }
+        object.insert("metadata".to_owned(), Value::Object(stored));
         let identity = Some(identity).filter(|identity| !identity.name.is_empty());
         Ok(Some(Envelope { kind, identity, value: Value::Object(object), faults }))
     }
 }
 
-/// What the API server would have stored: what it sets itself is set anew, whatever an exported manifest says.
-fn stored_metadata(identity: &Identity, metadata: &Value) -> Value {
+/// Keeps what an API server said of the identity and the age of an object. Both are needed where they decide.
+fn exported(kind: ReadKind, metadata: &Value, stored: &mut Map<String, Value>) -> Vec<Fault> {
+    let decides = matches!(kind, ReadKind::Custom(Kind::MqttTenant | Kind::DeviceCredential));
+    let mut faults = Vec::new();
+    for key in ["uid", "creationTimestamp"] {
+        match text(metadata, key).filter(|value| !value.is_empty()) {
+            Some(value) => _ = stored.insert(key.to_owned(), value.into()),
+            None if decides => {
+                let message = "is missing: with `--exported` each MqttTenant and DeviceCredential has to be as the API server \
+                               gave it out; dump it anew, or leave the option out";
+                faults.push(Fault::new(format!("metadata.{key}"), message));
+            }
+            None => {}
+        }
+    }
+    faults
+}
+
+/// What the API server would have stored: what it sets itself is set anew, whatever a manifest says.
+fn stored_metadata(identity: &Identity, metadata: &Value) -> Map<String, Value> {
     let mut stored = Map::new();
     for key in ["labels", "annotations", "finalizers", "ownerReferences"] {
         metadata.get(key).into_iter().for_each(|value| drop(stored.insert(key.to_owned(), value.clone())));
@@ -127,7 +150,7 @@ fn stored_metadata(identity: &Identity, metadata: &Value) -> Value {
     stored.insert("namespace".to_owned(), namespace.as_str().into());
     stored.insert("uid".to_owned(), uid(kind.as_str(), namespace, name).into());
     stored.insert("generation".to_owned(), 1.into());
-    Value::Object(stored)
+    stored
 }
 
 /// The UID of an object that no API server gave one: a hash of kind, namespace and name, in the form of a UUID (version 8).

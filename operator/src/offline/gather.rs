@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::Claims;
-use mqtt_access_core::claims::{self, Claimant};
+use mqtt_access_core::bundle::{Claims, UnixSeconds};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{
     ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, Stored, TenantReady,
 };
 use thiserror::Error;
 
+use super::before::Past;
+use super::claims::{Collision, Decided, Owned, decide};
 use super::secrets::{Found, Secrets, SecretsError, Wanted};
-use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof, created, wanted_claims};
+use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof};
 use crate::config::{Broker, Config};
 use crate::credential::{Owner, problem};
 use crate::finding::Told;
@@ -36,12 +39,28 @@ pub(super) struct Sources<'a> {
     pub(super) derived: &'a mut Derived,
 }
 
+/// The tenants of a broker.
+pub(super) struct Gathering {
+    pub(super) tenants: Vec<(Arc<MqttTenant>, Outcome)>,
+    /// What two of them want, and nothing tells whose it is.
+    pub(super) collisions: Vec<Collision>,
+}
+
 /// What became of a tenant.
 pub(super) enum Outcome {
-    /// It owns what it claims.
-    Gathered(Box<Gathered>),
+    /// It owns what it claims, or what it had.
+    Gathered(Box<Tenant>),
     /// It owns nothing, and why.
     Refused(String),
+}
+
+/// A tenant with all that belongs to it.
+pub(super) struct Tenant {
+    pub(super) gathered: Gathered,
+    /// The filters that are denied to its clients, since an older tenant owns them alone.
+    pub(super) withheld: Vec<String>,
+    /// What is not as its manifest says.
+    pub(super) told: Vec<Told>,
 }
 
 /// The tenants of one broker with all that belongs to them.
@@ -50,41 +69,34 @@ pub(super) fn gather(
     config: &Config,
     broker: &Broker,
     sources: &mut Sources<'_>,
-) -> Result<Vec<(Arc<MqttTenant>, Outcome)>, GatherError> {
+    past: Past<'_>,
+) -> Result<Gathering, GatherError> {
     let tenants: Vec<&MqttTenant> = objects
         .tenants
         .iter()
         .filter(|tenant| serving(config, tenant).is_ok_and(|serving| serving.name == broker.name))
         .collect();
-    let wanted: Vec<Claims> = tenants.iter().map(|tenant| wanted_claims(tenant, broker.allow_dollar_topics)).collect();
-    let named: Vec<(String, String)> =
-        tenants.iter().map(|tenant| (tenant.namespace().unwrap_or_default(), tenant.name_any())).collect();
-    let claimants = tenants.iter().zip(&wanted).zip(&named).map(|((tenant, wanted), (namespace, name))| Claimant {
-        created: created(*tenant),
-        namespace,
-        name,
-        published: None,
-        wanted: Some(wanted),
-    });
-    let outcomes = claims::resolve(&claimants.collect::<Vec<_>>());
+    let Decided { tenants: owned, collisions } = decide(&tenants, broker.allow_dollar_topics, past, objects);
     let mut gathered = Vec::new();
-    for ((tenant, wanted), outcome) in tenants.into_iter().zip(&wanted).zip(outcomes) {
-        let tenant = Arc::new(tenant.clone());
-        let outcome = match outcome {
-            claims::Outcome::Granted | claims::Outcome::Kept(_) => {
-                Outcome::Gathered(Box::new(one(objects, broker, sources, &tenant, wanted)?))
+    for (tenant, owned) in tenants.into_iter().zip(owned) {
+        let outcome = match owned {
+            Err(why) => Outcome::Refused(why),
+            Ok(Owned { claims, created, withheld, told }) => {
+                let aged = Arc::new(aged(tenant, created));
+                let gathered = one(objects, broker, sources, &aged, &claims, past)?;
+                Outcome::Gathered(Box::new(Tenant { gathered, withheld, told }))
             }
-            claims::Outcome::Refused(collision) => Outcome::Refused(refusal(&named, &collision)),
         };
-        gathered.push((tenant, outcome));
+        gathered.push((Arc::new(tenant.clone()), outcome));
     }
-    Ok(gathered)
+    Ok(Gathering { tenants: gathered, collisions })
 }
 
-/// Here the reader sees all the manifests, so the holder may be named.
-fn refusal(named: &[(String, String)], collision: &claims::Collision) -> String {
-    let holder = named.get(collision.holder).map(|(namespace, name)| format!("{namespace}/{name}")).unwrap_or_default();
-    format!("MqttTenant {holder} holds the {}; change one of the claims", collision.witness)
+/// A tenant with the age that counts: its bundle holds it, so that it is the same the next time.
+fn aged(tenant: &MqttTenant, created: UnixSeconds) -> MqttTenant {
+    let mut tenant = tenant.clone();
+    tenant.metadata.creation_timestamp = Timestamp::from_second(created).ok().map(Time);
+    tenant
 }
 
 fn one(
@@ -93,6 +105,7 @@ fn one(
     sources: &mut Sources<'_>,
     tenant: &Arc<MqttTenant>,
     claims: &Claims,
+    past: Past<'_>,
 ) -> Result<Gathered, GatherError> {
     let namespace = tenant.namespace().unwrap_or_default();
     let bundle = names::bundle(&namespace, &tenant.name_any());
@@ -121,7 +134,21 @@ fn one(
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
     let (scram, acl_delivery) = (broker.scram.into(), broker.acl_delivery);
-    Ok(Gathered { tenant, claims, ticket_key, scram, acl_delivery, revoked_tokens, access_keys, devices, policies })
+    let (incumbents, seniority) = (past.before.get(&namespace, &tenant.name_any()), past.seniority);
+    let incumbents = incumbents.map(|published| Arc::clone(&published.incumbents));
+    Ok(Gathered {
+        tenant,
+        claims,
+        ticket_key,
+        scram,
+        acl_delivery,
+        revoked_tokens,
+        access_keys,
+        devices,
+        policies,
+        incumbents,
+        seniority,
+    })
 }
 
 type Devices = Vec<(Arc<Stored<DeviceCredential>>, Key)>;

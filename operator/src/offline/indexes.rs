@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::TenantIndex;
 
 use super::OfflineError;
-use super::gather::{self, Outcome, Sources};
+use super::before::Past;
+use super::gather::{self, Outcome, Sources, Tenant};
 use super::secrets::Secrets;
 use crate::compile;
 use crate::config::{Broker, Config};
@@ -30,22 +30,26 @@ pub(crate) fn indexes(
     objects: &Objects,
     config: &Config,
     broker: &Broker,
-    now: UnixSeconds,
+    past: Past<'_>,
 ) -> Result<Vec<Indexed>, OfflineError> {
     let (mut secrets, mut derived) = (Secrets::placeholders(objects), Derived::default());
     let mut sources = Sources { secrets: &mut secrets, derived: &mut derived };
-    let gathered = gather::gather(objects, config, broker, &mut sources)?.into_iter();
-    let indexed = gathered.map(|(tenant, outcome)| {
+    let gathered = gather::gather(objects, config, broker, &mut sources, past)?;
+    let indexed = gathered.tenants.into_iter().map(|(tenant, outcome)| {
         let tenant = format!("{}/{}", tenant.namespace().unwrap_or_default(), tenant.name_any());
-        let gathered = match outcome {
+        let Tenant { gathered, withheld, told } = match outcome {
             Outcome::Refused(why) => return Ok(Indexed { tenant, index: Err(why), problems: Vec::new() }),
-            Outcome::Gathered(gathered) => gathered,
+            Outcome::Gathered(tenant) => *tenant,
         };
-        let compiled = compile::compile(&gathered, now);
+        let compiled = compile::compile(&gathered, past.now);
         let (namespace, name) = (&compiled.bundle.tenant.namespace, &compiled.bundle.tenant.name);
-        let problems = compiled.reports.problems(namespace, name).map(|told| told.to_string()).collect();
+        let problems = told.into_iter().chain(compiled.reports.problems(namespace, name));
+        let problems = problems.map(|told| told.to_string()).collect();
         match TenantIndex::new(compiled.bundle, 0) {
-            Ok(index) => Ok(Indexed { tenant, index: Ok(Arc::new(index)), problems }),
+            Ok(index) => {
+                let index = index.withholding(withheld.iter().map(String::as_str));
+                Ok(Indexed { tenant, index: Ok(Arc::new(index)), problems })
+            }
             Err(error) => Err(OfflineError::Index(tenant, error)),
         }
     });

@@ -17,10 +17,11 @@ use tokio::task::block_in_place;
 use super::gather::Sources;
 use super::report::Report;
 use super::secrets::Secrets;
-use super::{BrokerBundles, OfflineError, TenantBundle, compile_broker, gather, now};
+use super::before::{Before, Past};
+use super::{BrokerBundles, OfflineError, TenantBundle, compile_broker, gather, now, out_dir, read};
+use crate::compile::Seniority;
 use crate::config::Config;
 use crate::login::Derived;
-use crate::manifest;
 
 /// How often files are looked at. A look costs a few system calls; there is nothing to install or to overflow.
 const POLL: Duration = Duration::from_secs(1);
@@ -38,8 +39,10 @@ pub struct Standalone {
     pub http: SocketAddr,
     /// Where probes ask.
     pub admin: SocketAddr,
-    /// Where generated secrets are kept.
+    /// Where generated secrets are kept, and what is in force.
     pub state_dir: Option<PathBuf>,
+    /// Whether manifests tell which of two objects is older.
+    pub seniority: Seniority,
     /// Whether replies carry their cause.
     pub cause_header: bool,
 }
@@ -72,7 +75,8 @@ pub async fn run(
         return Err(StandaloneError::NotLoopback(options.http));
     }
     let state_dir = state_dir(options.state_dir.as_deref())?;
-    let mut world = World { options, state_dir, revision: 0, seen: Vec::new(), derived: Derived::default() };
+    let before = Before::read(&published_in(&state_dir, &options.broker));
+    let mut world = World { options, state_dir, revision: 0, seen: Vec::new(), derived: Derived::default(), before };
     world.seen = fingerprint(&world.options.paths);
     let store = Store::in_memory(Clock::system());
     world.load(&store)?;
@@ -100,6 +104,11 @@ fn state_dir(named: Option<&Path>) -> Result<PathBuf, StandaloneError> {
     Ok(folder.map_err(StandaloneError::StateDir)?.keep())
 }
 
+/// Where the bundles in force are kept: after a restart their tenants and credentials go first again.
+fn published_in(state_dir: &Path, broker: &str) -> PathBuf {
+    state_dir.join("published").join(broker)
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, StandaloneError> {
     TcpListener::bind(address).await.map_err(|error| StandaloneError::Listen(address, error))
 }
@@ -118,6 +127,8 @@ struct World {
     revision: u64,
     seen: Vec<(PathBuf, Option<SystemTime>, u64)>,
     derived: Derived,
+    /// What is in force.
+    before: Before,
 }
 
 impl World {
@@ -137,12 +148,15 @@ impl World {
     }
 
     fn load(&mut self, store: &Store) -> Result<(), OfflineError> {
-        let Standalone { paths, config, broker, .. } = &self.options;
+        let Standalone { paths, config, broker, seniority, .. } = &self.options;
         let broker = config.broker(broker).ok_or_else(|| OfflineError::NoBroker(broker.clone()))?;
-        let objects = manifest::read(paths)?;
+        let objects = read(paths, *seniority)?;
         let mut secrets = Secrets::kept(&objects, &self.state_dir)?;
         let mut sources = Sources { secrets: &mut secrets, derived: &mut self.derived };
-        let BrokerBundles { bundles, report } = compile_broker(&objects, config, broker, &mut sources, now())?;
+        let past = Past { before: &self.before, seniority: *seniority, now: now() };
+        // Of names that nobody got the findings tell.
+        let BrokerBundles { bundles, report, collisions: _ } =
+            compile_broker(&objects, config, broker, &mut sources, past)?;
         for finding in Report::new(vec![report], gather::strays(&objects, config)).lines() {
             tracing::warn!(finding, "not in force as written, or probably not meant");
         }
@@ -155,8 +169,25 @@ impl World {
             offered.extend(TenantKey::new(namespace, name).map(|key| (key, files)));
         }
         tracing::info!(bundles = offered.len(), revision = self.revision, "loaded the manifests");
-        for (tenant, error) in store.replace(offered) {
-            tracing::error!(%tenant, error = %crate::error_chain(&error), "a bundle is refused");
+        let refused = store.replace(offered);
+        for (tenant, error) in &refused {
+            tracing::error!(%tenant, error = %crate::error_chain(error), "a bundle is refused");
+        }
+        // A tenant whose bundle was refused has what it had.
+        let is_refused = |bundle: &TenantBundle| {
+            TenantKey::new(&bundle.namespace, &bundle.name).is_ok_and(|key| refused.iter().any(|(of, _)| *of == key))
+        };
+        let now_in_force = bundles.iter().filter_map(|bundle| {
+            if is_refused(bundle) { self.before.entry(&bundle.namespace, &bundle.name) } else { Some(bundle.published()) }
+        });
+        self.before = now_in_force.collect();
+        // They are in force already: an edit must not wait for a disk that is full.
+        let folder = published_in(&self.state_dir, &self.options.broker);
+        if let Err(error) = out_dir::write(&folder, &bundles) {
+            tracing::error!(
+                error = %crate::error_chain(&error),
+                "cannot keep what is in force; after a restart a name that two want may be nobody's"
+            );
         }
         Ok(())
     }

@@ -61,6 +61,8 @@ fn gathered(tests: &Value) -> Gathered {
             (device("sensor", json!({"mechanisms": ["Scram", "Password"]})), login()),
         ],
         policies: vec![policy],
+        incumbents: None,
+        seniority: crate::compile::Seniority::Known,
     }
 }
 

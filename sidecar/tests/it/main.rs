@@ -6,12 +6,14 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::large_futures,
+    clippy::panic,
     reason = "a panic is a failed test, and a large future a slow one at worst"
 )]
 
 mod acl_dir;
 mod attributes;
 mod bad_input;
+mod consent;
 mod emqx;
 mod explain;
 mod fixture;

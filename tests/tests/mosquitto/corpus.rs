@@ -60,6 +60,7 @@ impl Put {
         let compiled = World { namespace: "acme", policies: &policies, space: &case.space }.compiled();
         let key_id = format!("DC.{number}");
         let index = TenantIndex::new(bundle(&case, chosen.as_deref(), &key_id, compiled), 1).unwrap();
+        let index = index.withholding(case.withheld.iter().map(String::as_str));
         let section = mosquitto::section(&index, NOW);
         let (username, mode) = match chosen {
             Some(name) => (name, Mode::Password),
@@ -79,7 +80,9 @@ impl Put {
 
     /// The rule by which docs/semantics.md allows a request, to the client as it is here.
     fn allowed_by(&self, target: Target<'_>, ask: &Ask) -> Option<String> {
-        let client = Known { username: Some(&self.username), mode: self.mode, ..self.case.client.client(None) };
+        let withheld = Some(self.index.withheld());
+        let client =
+            Known { username: Some(&self.username), mode: self.mode, withheld, ..self.case.client.client(None) };
         let (qos, retain) = (Qos::try_from(ask.qos).ok(), Some(ask.retain));
         let world = World { namespace: "acme", policies: &self.policies, space: &self.case.space };
         let answer = world.decide(&client, &Request { target, qos, retain, notation: Notation::Mqtt });

@@ -1,7 +1,8 @@
-//! `claims::resolve`: whatever tenants want, no two of them own the same.
+//! `claims::resolve`: whatever tenants want, no two of them own the same; and `claims::withheld`, where they once agreed to.
 
 use mqtt_access_core::bundle::{Claims, Space};
-use mqtt_access_core::claims::{Claimant, Collision, Outcome, Witness, resolve};
+use mqtt_access_core::claims::{Claimant, Collision, Outcome, Witness, kept, resolve, withheld};
+use mqtt_access_core::topic::{Filter, intersection};
 use mqtt_access_tests::reference::{Names, is_name};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,18 +25,31 @@ impl Tenant {
         Claimant { created: *created, namespace: "ns", name, published: published.as_ref(), wanted: wanted.as_ref() }
     }
 
+    /// What it had published, shared as it wants now.
+    fn kept(&self) -> Option<Claims> {
+        Some(kept(self.published.as_ref()?, self.wanted.as_ref()).into_owned())
+    }
+
     /// Everything that it may come to own.
-    fn both(&self) -> impl Iterator<Item = &Claims> {
-        self.published.iter().chain(&self.wanted)
+    fn both(&self) -> impl Iterator<Item = Claims> {
+        self.published.iter().chain(&self.wanted).cloned().chain(self.kept())
     }
 
     /// What it owns after a decision.
-    fn owned(&self, outcome: &Outcome) -> Option<&Claims> {
+    fn owned(&self, outcome: &Outcome) -> Option<Claims> {
         match outcome {
-            Outcome::Granted => self.wanted.as_ref(),
-            Outcome::Kept(_) => self.published.as_ref(),
+            Outcome::Granted => self.wanted.clone(),
+            Outcome::Kept(_) => self.kept(),
             Outcome::Refused(_) => None,
         }
+    }
+
+    /// Whether it owned everything that two filters have in common before.
+    fn had(&self, one: &str, other: &str) -> bool {
+        let parsed = |text| Filter::parse(text).unwrap();
+        let common = Names::of(&intersection(parsed(one), parsed(other)).unwrap());
+        let spaces = self.published.iter().flat_map(|claims| &claims.topic_space);
+        spaces.into_iter().any(|space| Names::of(&space.filter).covers(&common))
     }
 }
 
@@ -70,13 +84,21 @@ fn topics() -> impl Strategy<Value = String> {
 
 /// "Each of these has one owner: an instance ID, a client-ID prefix, a part of the topic space."
 fn collide(a: &Claims, b: &Claims) -> bool {
+    !unshared(a, b).is_empty() || collide_beside_topics(a, b)
+}
+
+fn collide_beside_topics(a: &Claims, b: &Claims) -> bool {
     let nested = prefixes(a).any(|a| prefixes(b).any(|b| a.starts_with(b) || b.starts_with(a)));
+    a.instance_id == b.instance_id || nested
+}
+
+/// "Two tenants may overlap only where both declare it": the pairs of filters that overlap where they do not.
+fn unshared<'c>(a: &'c Claims, b: &'c Claims) -> Vec<(&'c str, &'c str)> {
     let shares = |space: &Space, with: &Claims| space.shared_with.contains(&with.instance_id);
-    let topics = a.topic_space.iter().any(|of_a| {
-        let common = |of_b: &&Space| Names::of(&of_a.filter).overlaps(&Names::of(&of_b.filter));
-        b.topic_space.iter().filter(common).any(|of_b| !(shares(of_a, b) && shares(of_b, a)))
-    });
-    a.instance_id == b.instance_id || nested || topics
+    let pairs = a.topic_space.iter().flat_map(|of_a| b.topic_space.iter().map(move |of_b| (of_a, of_b)));
+    let overlapping = pairs.filter(|(of_a, of_b)| Names::of(&of_a.filter).overlaps(&Names::of(&of_b.filter)));
+    let unshared = overlapping.filter(|(of_a, of_b)| !(shares(of_a, b) && shares(of_b, a)));
+    unshared.map(|(of_a, of_b)| (of_a.filter.as_str(), of_b.filter.as_str())).collect()
 }
 
 /// "May be empty only while the broker serves one tenant": no prefix is all client IDs.
@@ -107,14 +129,43 @@ proptest! {
     #![proptest_config(cases(4_000))]
 
     #[test]
-    fn no_two_tenants_own_the_same_unless_both_share_it(tenants in tenants()) {
+    fn no_two_tenants_own_the_same_unless_both_share_it_or_both_had_it_before(tenants in tenants()) {
         let outcomes = judge(&tenants);
         let owned: Vec<_> = tenants.iter().zip(&outcomes).map(|(tenant, outcome)| tenant.owned(outcome)).collect();
         for (place, claims) in owned.iter().enumerate() {
-            for other in owned.iter().skip(place + 1) {
-                if let (Some(claims), Some(other)) = (claims, other) {
-                    prop_assert!(!collide(claims, other), "{outcomes:?}");
+            for (other_place, other) in owned.iter().enumerate().skip(place + 1) {
+                let (Some(claims), Some(other)) = (claims, other) else { continue };
+                prop_assert!(!collide_beside_topics(claims, other), "{outcomes:?}");
+                for (filter, other_filter) in unshared(claims, other) {
+                    let had = [place, other_place].map(|place| tenants[place].had(filter, other_filter));
+                    prop_assert_eq!(had, [true, true], "{} and {}: {:?}", filter, other_filter, outcomes);
                 }
+            }
+        }
+    }
+
+    /// "The overlap belongs to the older claim alone": its filter is denied to the other, and nothing else is to anybody.
+    #[test]
+    fn of_two_that_own_the_same_without_consent_the_younger_is_denied_the_filter_of_the_older(tenants in tenants()) {
+        let published = tenants.iter().map(|tenant| Tenant { wanted: None, ..tenant.clone() }).collect::<Vec<_>>();
+        let denied = withheld(&published.iter().map(Tenant::claimant).collect::<Vec<_>>());
+        let mut expected: Vec<Vec<(usize, String)>> = vec![Vec::new(); published.len()];
+        for (place, tenant) in published.iter().enumerate() {
+            for (other_place, other) in published.iter().enumerate() {
+                let is_older = (other.created, &other.name) < (tenant.created, &tenant.name);
+                if let (Some(claims), Some(older), true) = (&tenant.published, &other.published, is_older) {
+                    let of_older = unshared(older, claims).into_iter().map(|(filter, _)| (other_place, filter.to_owned()));
+                    expected[place].extend(of_older);
+                }
+            }
+        }
+        for (denied, mut expected) in denied.iter().zip(expected) {
+            let found: Vec<_> = denied.iter().map(|overlap| (overlap.owner, overlap.filter.clone())).collect();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+            for overlap in denied {
+                let both = [&overlap.filter, &overlap.other_filter].map(|filter| Names::of(filter));
+                prop_assert!(both.iter().all(|names| names.contains(&overlap.witness)), "{overlap:?}");
             }
         }
     }
@@ -124,7 +175,7 @@ proptest! {
         let outcomes = judge(&tenants);
         for (place, (tenant, outcome)) in tenants.iter().zip(&outcomes).enumerate() {
             let others = || tenants.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, tenant)| tenant);
-            let free = |claims: &Claims| !others().flat_map(Tenant::both).any(|other| collide(claims, other));
+            let free = |claims: &Claims| !others().flat_map(Tenant::both).any(|other| collide(claims, &other));
             if tenant.wanted.as_ref().is_some_and(free) {
                 prop_assert_eq!(outcome, &Outcome::Granted);
             }
@@ -152,8 +203,8 @@ proptest! {
         for (place, outcome) in judge(&tenants).iter().enumerate() {
             let Some(Collision { holder, witness }) = collision(outcome) else { continue };
             prop_assert_ne!(*holder, place);
-            prop_assert!(tenants[place].both().any(|claims| owns(claims, witness)), "{witness:?}");
-            prop_assert!(tenants[*holder].both().any(|claims| owns(claims, witness)), "{witness:?}");
+            prop_assert!(tenants[place].both().any(|claims| owns(&claims, witness)), "{witness:?}");
+            prop_assert!(tenants[*holder].both().any(|claims| owns(&claims, witness)), "{witness:?}");
         }
     }
 
@@ -181,7 +232,7 @@ proptest! {
     fn what_was_granted_and_published_is_granted_again(tenants in tenants()) {
         let outcomes = judge(&tenants);
         let published = tenants.iter().zip(&outcomes).map(|(tenant, outcome)| Tenant {
-            published: tenant.owned(outcome).cloned(),
+            published: tenant.owned(outcome),
             ..tenant.clone()
         });
         let again = judge(&published.collect::<Vec<_>>());

@@ -150,7 +150,7 @@ pub(crate) fn names(levels: &[&str], depth: usize) -> Vec<String> {
 fn the_random_scenarios_are_neither_all_allowed_nor_all_denied() {
     let mut runner = TestRunner::deterministic();
     let (mut by_rule, mut superuser, mut denied, mut not_granted, mut by_token) = (0, 0, 0, 0, 0);
-    let (mut subscriptions, mut wildcards) = (0, 0);
+    let (mut subscriptions, mut wildcards, mut withdrawn) = (0, 0, 0);
     for _ in 0..2_000 {
         let scenario = scenario().new_tree(&mut runner).unwrap().current();
         let rules = compile(&scenario);
@@ -161,6 +161,7 @@ fn the_random_scenarios_are_neither_all_allowed_nor_all_denied() {
                 Cause::Rule(_) => denied += 1,
                 Cause::Reason(Reason::Superuser) => superuser += 1,
                 Cause::Reason(Reason::NotGranted) => not_granted += 1,
+                Cause::Reason(Reason::ConsentWithdrawn) => withdrawn += 1,
                 Cause::Reason(Reason::NotGrantedByToken | Reason::TokenTypeMismatch) => by_token += 1,
                 Cause::Reason(other) => panic!("{}", other.as_str()),
             }
@@ -169,14 +170,14 @@ fn the_random_scenarios_are_neither_all_allowed_nor_all_denied() {
             wildcards += usize::from(subscribed && asked.topic().contains(['+', '#']));
         }
     }
-    let total = by_rule + superuser + denied + not_granted + by_token;
+    let total = by_rule + superuser + denied + not_granted + by_token + withdrawn;
     let summary = format!(
         "of {total}: {by_rule} allowed by a rule, {superuser} as superuser, {denied} denied by a rule, {not_granted} not \
-         granted, {by_token} not granted by token; {subscriptions} MQTT subscriptions allowed, {wildcards} with wildcards"
+         granted, {by_token} not granted by token, {withdrawn} of another tenant alone; {subscriptions} MQTT subscriptions allowed, {wildcards} with wildcards"
     );
     println!("{summary}");
     let share = |count: usize, percent: usize| count * 100 >= total * percent;
     assert!(share(by_rule, 10) && share(denied, 10) && share(not_granted, 10), "{summary}");
     assert!(share(subscriptions, 2) && share(wildcards, 1), "{summary}");
-    assert!(superuser > 50 && by_token > 50, "{summary}");
+    assert!(superuser > 50 && by_token > 50 && withdrawn > 100, "{summary}");
 }

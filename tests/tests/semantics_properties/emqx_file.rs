@@ -73,8 +73,8 @@ struct Compared {
 
 impl Compared {
     fn new(scenario: &Scenario, team: &Team) -> Self {
-        let logged_in = log_in(&index(bundle(scenario, team, false)), team);
-        let now = index(bundle(scenario, team, true));
+        let logged_in = log_in(&index(scenario, bundle(scenario, team, false)), team);
+        let now = index(scenario, bundle(scenario, team, true));
         let section = emqx::section(now.tenants().next().unwrap(), NOW);
         let text = emqx::file([&section]);
         let model = AclConf::compile(&text).unwrap();

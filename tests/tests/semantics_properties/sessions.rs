@@ -179,7 +179,8 @@ pub(crate) fn presented(client_id: &str, proof: &Proof) -> (String, String) {
 pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof) -> LoggedIn {
     assert!(is_client_id(client_id));
     let bundle = bundle(scenario, scenario.client.client(), client_id, proof);
-    let index = BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())]);
+    let index = TenantIndex::new(bundle, 1).unwrap().withholding(scenario.client.withheld.filters());
+    let index = BrokerIndex::new([Arc::new(index)]);
     let (username, password) = presented(client_id, proof);
     let login = if matches!(proof, Proof::Scram { .. }) {
         index.scram(&username, client_id, NOW).result.unwrap()
@@ -230,7 +231,7 @@ pub(crate) fn known<'a>(scenario: &'a Scenario, session: &'a LoggedIn, proof: &P
         access_key: of_key.then_some(client.access_key.unwrap_or("backend")),
         superuser: client.superuser && !of_key,
         grants: session.grants.as_deref(),
-        withheld: None,
+        withheld: client.withheld,
         ..client
     }
 }

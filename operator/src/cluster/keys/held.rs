@@ -13,8 +13,11 @@ use mqtt_access_core::secret::Secret;
 use super::generated::{KeyOf, Wanted};
 use super::login::LoginOf;
 use super::{Finder, KeyError};
-use crate::cluster::cache::Group;
+use crate::cluster::cache::{Group, ObjectKey};
+use crate::cluster::controller::Context;
 use crate::cluster::publish;
+use crate::compile::Incumbents;
+use crate::config::Broker;
 use crate::login::Login;
 
 /// Secrets of a bundle by the owners they were made for. One that was brought along is never restored: whoever takes a
@@ -110,6 +113,32 @@ impl Held {
     }
 }
 
+/// Which names the credentials of a tenant are published with. What an earlier operator published is read once; what cannot be
+/// read any more is in force nowhere, and decides nothing.
+pub(in crate::cluster) async fn incumbents(
+    context: &Context,
+    tenant: &ObjectKey,
+    broker: &Broker,
+) -> Result<Arc<Incumbents>, KeyError> {
+    if let Some(known) = context.memory(tenant, |memory| memory.incumbents.clone()) {
+        return Ok(known);
+    }
+    let bundle = read(context, tenant, broker).await?;
+    let incumbents = Arc::new(bundle.map(|bundle| Incumbents::of(&bundle.devices)).unwrap_or_default());
+    context.memory(tenant, |memory| memory.incumbents = Some(Arc::clone(&incumbents)));
+    Ok(incumbents)
+}
+
+/// The published bundle of a tenant.
+async fn read(context: &Context, tenant: &ObjectKey, broker: &Broker) -> Result<Option<Bundle>, KeyError> {
+    let group = Group::Tenant(tenant.clone());
+    let index = context.world(|world| world.broker(&broker.name).indexes.group(&group).next().cloned());
+    let Some(index) = index else { return Ok(None) };
+    let Some(file) = &index.file else { return Ok(None) };
+    let api: Api<KubeSecret> = Api::namespaced(context.client.clone(), &broker.bundle_namespace);
+    Ok(publish::read(&api, &index, file).await.map_err(KeyError::Bundle)?.ok())
+}
+
 impl Finder<'_> {
     /// The key that the published bundle holds for an owner.
     pub(super) async fn held(&self, wanted: &Wanted) -> Result<Option<Secret>, KeyError> {
@@ -132,12 +161,7 @@ impl Finder<'_> {
     }
 
     async fn read_held(&self) -> Result<Held, KeyError> {
-        let group = Group::Tenant(self.tenant.clone());
-        let index = self.context.world(|world| world.broker(&self.broker.name).indexes.group(&group).next().cloned());
-        let Some(index) = index else { return Ok(Held::default()) };
-        let Some(file) = &index.file else { return Ok(Held::default()) };
-        let api: Api<KubeSecret> = Api::namespaced(self.context.client.clone(), &self.broker.bundle_namespace);
-        let bundle = publish::read(&api, &index, file).await.map_err(KeyError::Bundle)?;
+        let bundle = read(self.context, self.tenant, self.broker).await?;
         Ok(bundle.map(|bundle| Held::of(&bundle)).unwrap_or_default())
     }
 }

@@ -1,16 +1,20 @@
 //! Events: what somebody who watches an object should hear of when it happens. The condition tells the same for good.
 
+use std::collections::BTreeSet;
+
 use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, PolicyTestsPassed, Stored};
+use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, MqttTenant, PolicyTestsPassed, Stored, TenantIsolated};
 
+use crate::cluster::broker_claims::Isolation;
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
 use crate::cluster::keys::Turned;
 use crate::names::MANAGER;
 use crate::rotation::{Cause, Transition};
+use crate::shorten::shorten;
 
 /// Of how many rotations of one pass events tell.
 const MAX_EVENTS: usize = 100;
@@ -75,6 +79,42 @@ async fn one(context: &Context, tenant: &ObjectKey, turned: &Turned) {
         ..ObjectReference::default()
     };
     publish(context, &event, &owner).await;
+}
+
+/// Tells that topics are no longer shared, or that they are again. `before` is the reason of `Isolated` that stood there.
+pub(super) async fn consent(
+    context: &Context,
+    key: &ObjectKey,
+    tenant: &MqttTenant,
+    before: Option<&str>,
+    standing: &Isolation,
+) {
+    // Of a tenant that is refused something besides, the condition tells both.
+    if standing.witness().is_some() {
+        return;
+    }
+    let (reason, message) = super::consent::standing(standing);
+    let ended = [TenantIsolated::ConsentWithdrawn, TenantIsolated::OwnedAlone];
+    let was = ended.iter().any(|reason| Some(reason.as_str()) == before);
+    let (type_, name, note) = if ended.contains(&reason) && before != Some(reason.as_str()) {
+        (EventType::Warning, "ConsentWithdrawn", message)
+    } else if was && !ended.contains(&reason) {
+        let note = "what the tenant shares with others is shared by mutual consent again";
+        (EventType::Normal, "ConsentRestored", note.to_owned())
+    } else {
+        return;
+    };
+    let others = standing.unshared().into_iter().flat_map(|unshared| unshared.withheld.iter().chain(&unshared.owned_alone));
+    let others: BTreeSet<String> = others.map(|(other, _)| other.to_string()).collect();
+    tracing::warn!(tenant = %key, ?others, reason = name, "the consent of two tenants to own the same topics changed");
+    let event = Event {
+        type_,
+        reason: name.to_owned(),
+        note: Some(shorten(note, MAX_NOTE)),
+        action: "ResolveClaims".to_owned(),
+        secondary: None,
+    };
+    publish(context, &event, &tenant.object_ref(&())).await;
 }
 
 async fn publish(context: &Context, event: &Event, about: &ObjectReference) {

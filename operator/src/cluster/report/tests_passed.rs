@@ -8,6 +8,7 @@ use mqtt_access_core::index::TenantIndex;
 use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, PolicyTestsPassed, Stored};
 
 use super::write::{HasStatus as _, condition};
+use crate::cluster::broker_claims::Isolation;
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::{self, Context};
 use crate::cluster::publish::Published;
@@ -19,10 +20,11 @@ use crate::shorten::shorten;
 const MAX_TOLD: usize = 5;
 const MAX_BYTES: usize = 512;
 
-/// What tests hang on: the bundle, the tests themselves, and which credentials have expired.
+/// What tests hang on: the bundle, what other tenants own alone, the tests themselves, and which credentials have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Basis {
     digest: Option<Digest>,
+    withheld: Vec<String>,
     tests: Vec<(Option<String>, Option<i64>)>,
     next_change: Option<UnixSeconds>,
 }
@@ -46,24 +48,25 @@ pub(in crate::cluster) fn test(
     let basis = Basis {
         digest: published.bundle.as_ref().map(|(_, digest)| digest.clone()),
         tests: tests.map(|policy| (policy.uid(), policy.metadata.generation)).collect(),
+        withheld: published.standing.withheld().into_iter().map(str::to_owned).collect(),
         next_change: reports.next_change,
     };
     let known = context.memory(key, |memory| {
         memory.tested.as_ref().filter(|tested| tested.basis == basis).map(|tested| tested.outcomes.clone())
     });
     reports.tests = known.unwrap_or_else(|| {
-        let outcomes = evaluate(gathered, bundle);
+        let outcomes = evaluate(gathered, bundle, &published.standing);
         context.memory(key, |memory| memory.tested = Some(Tested { basis, outcomes: outcomes.clone() }));
         outcomes
     });
 }
 
 /// The compiler has read every topic, so the index cannot fail; without one there is no outcome.
-fn evaluate(gathered: &Gathered, bundle: &Bundle) -> BTreeMap<String, TestOutcome> {
+fn evaluate(gathered: &Gathered, bundle: &Bundle, standing: &Isolation) -> BTreeMap<String, TestOutcome> {
     if policy_tests::tested(&gathered.policies).next().is_none() {
         return BTreeMap::new();
     }
-    let index = TenantIndex::new(bundle.clone(), 0).ok();
+    let index = TenantIndex::new(bundle.clone(), 0).ok().map(|index| index.withholding(standing.withheld()));
     index.map(|index| policy_tests::evaluate(&index, &gathered.policies, controller::now())).unwrap_or_default()
 }
 

@@ -6,10 +6,14 @@ use mqtt_access_crds::MqttTenant;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::compile::wanted_claims;
+use crate::compile::{Incumbents, Seniority, wanted_claims};
 
 /// Devices by their specs; each is older than the next.
 fn compiled(specs: &[Value]) -> Devices {
+    compiled_with(specs, None, Seniority::Known)
+}
+
+fn compiled_with(specs: &[Value], incumbents: Option<Incumbents>, seniority: Seniority) -> Devices {
     let spec = json!({"instanceId": "i", "clientIdPrefixes": ["a-", "b-"]});
     let tenant = MqttTenant::new("t", serde_json::from_value(spec).unwrap());
     let devices = specs.iter().enumerate().map(|(number, spec)| {
@@ -30,6 +34,8 @@ fn compiled(specs: &[Value]) -> Devices {
         access_keys: BTreeMap::new(),
         devices: devices.rev().collect(),
         policies: Vec::new(),
+        incumbents: incumbents.map(Arc::new),
+        seniority,
     };
     super::compile(&gathered, 0)
 }
@@ -86,4 +92,58 @@ fn a_prefix_lies_within_the_tenants_and_may_be_shared() {
     assert_eq!(reasons(&shared), [Ready; 4]);
     assert_eq!(reasons(&[person("a", "x"), person("c-", "y")]), [ClientIdOutsidePrefix; 2]);
     assert!(compiled(&[person("c-", "y")]).devices.is_empty());
+}
+
+/// The names that are published once devices with these specs were compiled, the last one as the first device.
+fn published(specs: &[Value]) -> Option<Incumbents> {
+    let Devices { mut devices, .. } = compiled(specs);
+    // What is published is what it says, in whatever order and under whatever key.
+    devices.reverse();
+    Some(Incumbents::of(&devices))
+}
+
+#[test]
+fn a_name_stays_with_the_credential_that_is_published_with_it_even_if_another_is_older() {
+    use DeviceReady::{ClientIdTaken, LoginNameTaken, Ready};
+    let other = json!({"clientId": "a-2", "mechanisms": ["Password"]});
+    let before = published(&[other.clone(), device("a-1")]);
+    for seniority in [Seniority::Known, Seniority::Unknown] {
+        let now = compiled_with(&[device("a-1"), device("a-1")], before.clone(), seniority);
+        let reasons: Vec<_> = now.reports.values().map(|report| report.reason).collect();
+        assert_eq!(reasons, [ClientIdTaken, Ready], "{seniority:?}");
+        let message = &now.reports["d0"].message;
+        assert!(message.contains("belongs to the DeviceCredential `d1`"), "{message}");
+    }
+    let before = published(&[person("a-", "x"), person("a-", "y")]);
+    let now = compiled_with(&[person("a-", "y"), person("a-", "y")], before.clone(), Seniority::Known);
+    assert_eq!(now.reports.into_values().map(|it| it.reason).collect::<Vec<_>>(), [LoginNameTaken, Ready]);
+    // Whoever gives a name up no longer has it.
+    let now = compiled_with(&[person("a-", "y"), person("a-", "z")], before, Seniority::Known);
+    assert_eq!(now.reports.into_values().map(|it| it.reason).collect::<Vec<_>>(), [Ready, Ready]);
+}
+
+#[test]
+fn what_nobody_is_published_with_nobody_gets_where_age_is_unknown() {
+    let specs = [device("a-1"), person("b-", "x"), device("a-1"), person("a-", "x"), device("a-2")];
+    let found = compiled_with(&specs, Some(Incumbents::default()), Seniority::Unknown);
+    let reasons: Vec<_> = found.reports.values().map(|report| report.reason).collect();
+    let (client_id, login) = (DeviceReady::ClientIdTaken, DeviceReady::LoginNameTaken);
+    assert_eq!(reasons, [client_id, login, client_id, login, DeviceReady::Ready]);
+    let contested = |kind, name: &str, devices: [&str; 2]| Contested {
+        kind,
+        name: name.to_owned(),
+        devices: devices.map(str::to_owned).to_vec(),
+    };
+    let expected = [
+        contested(NameKind::ClientId, "a-1", ["d0", "d2"]),
+        contested(NameKind::LoginName, "a-1", ["d0", "d2"]),
+        contested(NameKind::LoginName, "x", ["d1", "d3"]),
+    ];
+    assert_eq!(found.contested, expected);
+    let of = |client_id: &str| found.devices.iter().find(|device| device.client_id == ClientIds::from(client_id));
+    let reserved = of("a-1").unwrap();
+    assert!(reserved.disabled && reserved.secret.is_none() && reserved.login.is_none(), "nobody else may use it either");
+    // The reservation is nobody's: the next time nobody is published with it.
+    let again = compiled_with(&specs, Some(Incumbents::of(&found.devices)), Seniority::Unknown);
+    assert_eq!(again.contested, expected);
 }

@@ -166,8 +166,9 @@ fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool)
     }
 }
 
-pub(super) fn index(bundle: Bundle) -> BrokerIndex {
-    BrokerIndex::new([Arc::new(TenantIndex::new(bundle, 1).unwrap())])
+pub(super) fn index(scenario: &Scenario, bundle: Bundle) -> BrokerIndex {
+    let index = TenantIndex::new(bundle, 1).unwrap().withholding(scenario.client.withheld.filters());
+    BrokerIndex::new([Arc::new(index)])
 }
 
 /// Everybody who can log in, in every way.

@@ -83,7 +83,7 @@ fn of_all_short_topics_none_lets_a_wider_subscription_in() {
     let mut runner = TestRunner::deterministic();
     let mut scenario = scenario().new_tree(&mut runner).unwrap().current();
     scenario.space = vec!["#".to_owned(), "$x/#".to_owned()];
-    let clients = log_in(&index(bundle(&scenario, &nobody, false)), &nobody);
+    let clients = log_in(&index(&scenario, bundle(&scenario, &nobody, false)), &nobody);
     let scene = (scenario, clients.into_iter().find(|client| client.mode == Mode::Signature).unwrap());
     let filters = all_filters();
     let (mut told_of, mut untouched) = (0, 0);
