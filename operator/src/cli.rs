@@ -16,9 +16,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::manifest::definitions::definitions;
-use crate::offline::{Seniority, Summary};
 use crate::offline::report::Counts;
 use crate::offline::standalone::{self, Standalone};
+use crate::offline::{Seniority, Summary};
 use crate::{cluster, offline};
 
 /// Access control for MQTT brokers, declared as Kubernetes resources.

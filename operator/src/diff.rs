@@ -112,13 +112,7 @@ fn published(index: &TenantIndex) -> ((String, String), Published) {
     ((tenant.namespace.clone(), tenant.name.clone()), Published::of(tenant, devices))
 }
 
-fn side(
-    path: &Path,
-    objects: &Objects,
-    config: &Config,
-    broker: &Broker,
-    before: &Before,
-) -> Result<Side, DiffError> {
+fn side(path: &Path, objects: &Objects, config: &Config, broker: &Broker, before: &Before) -> Result<Side, DiffError> {
     let past = Past { before, seniority: Seniority::Unknown, now: offline::now() };
     let indexes = offline::indexes(objects, config, broker, past);
     let indexes = indexes.map_err(|error| DiffError::Offline(path.to_owned(), error))?;

@@ -134,7 +134,12 @@ impl Reach {
             }
         }
         let withheld = withheld.into_iter().map(str::to_owned).collect();
-        Self { tenant: format!("{}/{}", tenant.namespace, tenant.name), claims: tenant.claims.clone(), withheld, allows }
+        Self {
+            tenant: format!("{}/{}", tenant.namespace, tenant.name),
+            claims: tenant.claims.clone(),
+            withheld,
+            allows,
+        }
     }
 
     /// Whether its clients are refused whatever two filters have in common.

@@ -52,9 +52,10 @@ impl Objects {
     /// Where an object stands.
     #[must_use]
     pub fn place(&self, kind: &str, namespace: &str, name: &str) -> Option<&Place> {
-        let found = self.places.iter().find(|((known, in_namespace, named), _)| {
-            *known == kind && in_namespace == namespace && named == name
-        });
+        let found = self
+            .places
+            .iter()
+            .find(|((known, in_namespace, named), _)| *known == kind && in_namespace == namespace && named == name);
         found.map(|(_, place)| place)
     }
 }
@@ -173,9 +174,10 @@ impl Reader {
         self.objects.devices.sort_by_key(by_name);
         self.objects.policies.sort_by_key(by_name);
         self.objects.secrets.sort_by_key(by_name);
-        let places = self.seen.into_iter().map(|(Identity { kind, namespace, name }, place)| {
-            ((kind.as_str(), namespace, name), place)
-        });
+        let places = self
+            .seen
+            .into_iter()
+            .map(|(Identity { kind, namespace, name }, place)| ((kind.as_str(), namespace, name), place));
         self.objects.places = places.collect();
         Ok(self.objects)
     }

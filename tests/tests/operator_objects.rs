@@ -48,6 +48,7 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         claims::an_instance_id_has_one_owner(&cluster),
         claims::an_incumbent_keeps_its_prefix_and_an_older_tenant_waits_for_it(&cluster),
         claims::topics_are_shared_by_mutual_consent(&cluster),
+        claims::a_published_credential_keeps_its_client_id_from_an_older_one(&cluster),
         repair::an_index_is_repaired(&cluster),
         repair::a_shard_that_was_deleted_comes_back(&cluster),
         repair::a_deleted_ticket_key_is_replaced(&cluster),

@@ -181,7 +181,11 @@ impl Put {
         let space = |filter: &String| Space { filter: filter.clone(), shared_with: vec!["mqtt-acme".to_owned()] };
         let topic_space: Vec<Space> = self.case.withheld.iter().map(space).collect();
         let client_id_prefixes = vec!["owner of the rest".to_owned()];
-        (!topic_space.is_empty()).then(|| Claims { instance_id: "mqtt-owner".to_owned(), client_id_prefixes, topic_space })
+        (!topic_space.is_empty()).then(|| Claims {
+            instance_id: "mqtt-owner".to_owned(),
+            client_id_prefixes,
+            topic_space,
+        })
     }
 }
 

@@ -58,7 +58,8 @@ pub fn kept<'a>(published: &'a Claims, wanted: Option<&Claims>) -> Cow<'a, Claim
 /// What a claimant had published, shared as far as it was and still is: a consent that is new counts for others when it is
 /// published, and one that was withdrawn counts no more.
 pub(super) fn held<'a>(claimant: &Claimant<'a>) -> Option<Cow<'a, Claims>> {
-    let both = |before: &Space, now: Vec<String>| now.into_iter().filter(|id| before.shared_with.contains(id)).collect();
+    let both =
+        |before: &Space, now: Vec<String>| now.into_iter().filter(|id| before.shared_with.contains(id)).collect();
     Some(shared_as(claimant.published?, claimant.wanted, both))
 }
 

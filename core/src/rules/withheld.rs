@@ -70,8 +70,7 @@ impl Withheld {
     }
 
     pub(super) fn refuses_levels(&self, client: &Client<'_>, request: &Request<'_>, levels: &[&str]) -> bool {
-        let walk =
-            Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect: Effect::Deny, levels };
+        let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect: Effect::Deny, levels };
         !self.is_empty() && (self.everything || self.trie.refuses(&walk).is_some())
     }
 

@@ -282,7 +282,8 @@ async fn publish_tenant(
     }
     if let Some((revision, _)) = published.bundle {
         block_in_place(|| context.issuers.published(key, &broker.name, &compiled.bundle, revision));
-        published.acl_problem = context.acl_files.compiled(broker, key, &compiled.bundle, revision, &published.standing.withheld());
+        published.acl_problem =
+            context.acl_files.compiled(broker, key, &compiled.bundle, revision, &published.standing.withheld());
     }
     block_in_place(|| {
         report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);

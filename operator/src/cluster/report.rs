@@ -17,8 +17,8 @@ use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::Policy;
 use mqtt_access_crds::{
-    AccessKeyStatus, BundleStatus, Condition, ConditionReason as _, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
-    Stored, TenantIsolated, TenantPublished, TenantReady,
+    AccessKeyStatus, BundleStatus, Condition, ConditionReason as _, DeviceCounts, DeviceReady, MqttTenant,
+    MqttTenantStatus, PolicyAccepted, Stored, TenantIsolated, TenantPublished, TenantReady,
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -104,7 +104,11 @@ impl Analysed {
     /// changed nobody has looked yet.
     fn lasts(&self, bundle: &Bundle, withheld: &[&str]) -> Duration {
         let age = self.at.elapsed();
-        let good = if self.policies == bundle.policies && self.withheld == withheld { COUNT_EVERY } else { COUNT_EVERY.min(self.took * SHARE) };
+        let good = if self.policies == bundle.policies && self.withheld == withheld {
+            COUNT_EVERY
+        } else {
+            COUNT_EVERY.min(self.took * SHARE)
+        };
         good.saturating_sub(age)
     }
 

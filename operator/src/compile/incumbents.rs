@@ -55,11 +55,8 @@ impl Incumbents {
         for device in devices {
             let login = device.login.as_ref().map(|login| login.name.as_str());
             let key_id = Some(device.key_id.as_str()).filter(|id| !id.is_empty());
-            let own = [
-                (NameKind::ClientId, device.client_id.one()),
-                (NameKind::KeyId, key_id),
-                (NameKind::LoginName, login),
-            ];
+            let own =
+                [(NameKind::ClientId, device.client_id.one()), (NameKind::KeyId, key_id), (NameKind::LoginName, login)];
             for (kind, name) in own {
                 let incumbent = || Incumbent { device: device.name.clone(), uid: device.uid.clone() };
                 name.into_iter().for_each(|name| _ = names.entry((kind, name.to_owned())).or_insert_with(incumbent));

@@ -52,8 +52,7 @@ pub(super) async fn answer(question: &Question, config: &Config) -> Result<Answe
 fn before(tenants: &[MqttTenant], config: &Config) -> Before {
     let granted = [TenantIsolated::NoConflict, TenantIsolated::OwnedAlone, TenantIsolated::ConsentWithdrawn];
     let is_granted = |condition: &Condition| {
-        condition.type_ == TenantIsolated::CONDITION
-            && granted.iter().any(|reason| reason.as_str() == condition.reason)
+        condition.type_ == TenantIsolated::CONDITION && granted.iter().any(|reason| reason.as_str() == condition.reason)
     };
     let published = tenants.iter().filter_map(|tenant| {
         let status = tenant.status.as_ref()?;

@@ -28,11 +28,7 @@ type Owned<'o> = (&'o Reach, &'o Space);
 /// Of two tenants the owner of what their filters have in common, and the one whose clients are refused all of it.
 fn refused_one<'o>(one: Owned<'o>, other: Owned<'o>) -> Option<(Owned<'o>, Owned<'o>)> {
     let refused = |reach: &Reach| reach.is_refused_common(&one.1.filter, &other.1.filter);
-    if refused(other.0) {
-        Some((one, other))
-    } else {
-        refused(one.0).then_some((other, one))
-    }
+    if refused(other.0) { Some((one, other)) } else { refused(one.0).then_some((other, one)) }
 }
 
 impl<'r> Spaces<'r> {

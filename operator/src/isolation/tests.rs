@@ -74,7 +74,11 @@ fn what_is_denied_to_one_of_two_because_consent_was_withdrawn_is_listed_and_no_v
     }
     for part in ["t/1/x", "u/#"] {
         let isolation = check([&a, &withheld(part)], false);
-        assert_eq!((isolation.withdrawn.len(), isolation.violations.len()), (0, 1), "{part} is not all that they share");
+        assert_eq!(
+            (isolation.withdrawn.len(), isolation.violations.len()),
+            (0, 1),
+            "{part} is not all that they share"
+        );
     }
 }
 

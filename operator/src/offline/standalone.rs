@@ -14,10 +14,10 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::block_in_place;
 
+use super::before::{Before, Past};
 use super::gather::Sources;
 use super::report::Report;
 use super::secrets::Secrets;
-use super::before::{Before, Past};
 use super::{BrokerBundles, OfflineError, TenantBundle, compile_broker, gather, now, out_dir, read};
 use crate::compile::Seniority;
 use crate::config::Config;
@@ -178,7 +178,11 @@ impl World {
             TenantKey::new(&bundle.namespace, &bundle.name).is_ok_and(|key| refused.iter().any(|(of, _)| *of == key))
         };
         let now_in_force = bundles.iter().filter_map(|bundle| {
-            if is_refused(bundle) { self.before.entry(&bundle.namespace, &bundle.name) } else { Some(bundle.published()) }
+            if is_refused(bundle) {
+                self.before.entry(&bundle.namespace, &bundle.name)
+            } else {
+                Some(bundle.published())
+            }
         });
         self.before = now_in_force.collect();
         // They are in force already: an edit must not wait for a disk that is full.

@@ -76,7 +76,11 @@ async fn an_open_session_of_the_younger_tenant_is_narrowed_whoever_withdraws_unt
         desk.load(&acme_key(), &acme(acme_shares));
         assert_eq!(desk.publish(SHARED).await, WITHDRAWN, "{acme_shares} {globex_shares}");
         assert_eq!(desk.subscribe(SHARED).await, WITHDRAWN);
-        assert_eq!(desk.subscribe("acme/dev1/+").await, "shop/own-topics rules[1]", "a Deny of a policy is named first");
+        assert_eq!(
+            desk.subscribe("acme/dev1/+").await,
+            "shop/own-topics rules[1]",
+            "a Deny of a policy is named first"
+        );
         assert_eq!(desk.publish("acme/dev1/up").await, ALLOWED, "nothing else is taken");
         assert_eq!(desk.publish("acme/dev1/vault").await, "shop/own-topics rules[1]");
     }

@@ -85,7 +85,7 @@ async fn at_a_first_start_nobody_gets_what_two_want_and_nobody_else_may_use_it()
         assert_eq!(desk.login(first.http, device).await.1, "UnknownKey", "{device}");
     }
     assert_eq!(desk.login(first.http, "dev2").await.1, "ProofAccepted", "nothing else is refused");
-    let key = &desk.secrets()["acme-backend"];
+    let key = &desk.secrets()["acme-backend-access-key"];
     let client_id = "GID_acme@@@dev1";
     let signed = password(MacAlgorithm::HmacSha1, &Secret::from(key["accessKeySecret"].as_str()), client_id);
     let username = format!("Signature|{}|mqtt-acme", key["accessKeyId"]);
@@ -115,7 +115,11 @@ async fn a_tenant_in_an_earlier_namespace_takes_nothing_over() {
     }
     assert!(first.program.terminate(SOON).await.success());
     let second = desk.standalone().await;
-    assert_eq!(desk.publish(second.http, "dev1", "acme/dev1/up").await.1, "acme/own-topics rules[0]", "after a restart");
+    assert_eq!(
+        desk.publish(second.http, "dev1", "acme/dev1/up").await.1,
+        "acme/own-topics rules[0]",
+        "after a restart"
+    );
 }
 
 #[tokio::test]
@@ -142,7 +146,7 @@ async fn compile_keeps_what_stands_in_its_folder_and_writes_nothing_where_nothin
         "a0.yaml, document 1",
         "DeviceCredential acme/dev1 (spec.clientId in ",
         "acme.yaml, document 3",
-        "--out",
+        "compile into the folder that holds what is in force",
         "--exported",
     ] {
         assert!(told.contains(expected), "`{expected}` is not in {told}");
@@ -157,7 +161,8 @@ async fn compile_keeps_what_stands_in_its_folder_and_writes_nothing_where_nothin
     assert!(told.contains("MqttTenant aaa/aaa: MqttTenant acme/acme holds the topic `acme/dev1`"), "{told}");
     let (status, _, told) = desk.compile_to("fresh", &with_state).await;
     assert_eq!(status.code(), Some(1), "{told}");
-    for expected in ["MqttTenant aaa/aaa (spec.topicSpace in ", "aaa.yaml", "MqttTenant acme/acme (spec.topicSpace in "] {
+    for expected in ["MqttTenant aaa/aaa (spec.topicSpace in ", "aaa.yaml", "MqttTenant acme/acme (spec.topicSpace in "]
+    {
         assert!(told.contains(expected), "`{expected}` is not in {told}");
     }
     assert!(!desk.path("fresh").exists(), "nothing is written");
@@ -226,7 +231,8 @@ async fn topics_that_are_no_longer_shared_belong_to_whoever_was_published_first(
     assert_eq!(desk.compile(&with_state).await.0.code(), Some(0));
     // The age of a tenant counts in seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let acme = acme.replace("filter: acme/#", "filter: acme/#\n    - filter: shared/+/x\n      sharedWith: [mqtt-globex]");
+    let acme =
+        acme.replace("filter: acme/#", "filter: acme/#\n    - filter: shared/+/x\n      sharedWith: [mqtt-globex]");
     desk.add("acme.yaml", &acme);
     let before = desk.path("before");
     fs::create_dir(&before).unwrap();

@@ -285,18 +285,20 @@ pub(crate) fn client() -> impl Strategy<Value = OwnedClient> {
     let rest = (attributes(), proptest::option::of(attributes()), proptest::option::of(labels()));
     let withheld = prop_oneof![4 => Just(Vec::new()), 1 => vec(filter(), 1..3)];
     (proof, rest, weighted_bool(0.1), weighted(0.15, vec(grant(), 0..3)), withheld).prop_map(
-        |((client_id, client_id_proven, username, access_key), (tenant, own, labels), superuser, grants, withheld)| OwnedClient {
-            client_id,
-            client_id_proven,
-            username,
-            mode: if access_key.is_some() { Mode::Signature } else { Mode::DeviceCredential },
-            tenant_attributes: tenant,
-            own_attributes: own,
-            labels,
-            access_key,
-            superuser,
-            grants,
-            withheld: Arc::new(Withheld::new(withheld.iter().map(String::as_str))),
+        |((client_id, client_id_proven, username, access_key), (tenant, own, labels), superuser, grants, withheld)| {
+            OwnedClient {
+                client_id,
+                client_id_proven,
+                username,
+                mode: if access_key.is_some() { Mode::Signature } else { Mode::DeviceCredential },
+                tenant_attributes: tenant,
+                own_attributes: own,
+                labels,
+                access_key,
+                superuser,
+                grants,
+                withheld: Arc::new(Withheld::new(withheld.iter().map(String::as_str))),
+            }
         },
     )
 }

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::http::Request;
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Encoded, encode};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Encoded, Space, Tenant, encode};
 use mqtt_access_core::client::Map;
 use mqtt_access_core::policy::Action;
 use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::Notation;
-use mqtt_access_sidecar::{Clock, Files, Options, Store, router};
+use mqtt_access_sidecar::{Clock, Files, Options, Store, TenantKey, router};
 use mqtt_access_tests::models::emqx_inline::{self, Connected};
 use mqtt_access_tests::models::rmqtt;
 use proptest::prelude::*;
@@ -56,21 +56,43 @@ pub(crate) struct Replied {
 pub(crate) fn log_in(scenario: &Scenario, client_id: &str, proof: &Proof, path: &str) -> Replied {
     let mut bundle = sessions::bundle(scenario, scenario.client.client(), client_id, proof);
     bundle.tenant.acl_delivery = AclDelivery::Inline;
+    let owner = owner(scenario, &bundle.tenant);
+    // Beside another tenant it must have a prefix.
+    bundle.tenant.claims.client_id_prefixes.extend(owner.iter().map(|_| client_id.to_owned()));
     let (username, password) = sessions::presented(client_id, proof);
     let scram = matches!(proof, Proof::Scram { .. });
     let path = if scram { "/emqx/v5/scram" } else { path };
-    let body = ask(&bundle, path, &json!({"clientid": client_id, "username": username, "password": password}));
+    let body = ask(
+        owner.iter().chain([&bundle]),
+        path,
+        &json!({"clientid": client_id, "username": username, "password": password}),
+    );
     // What a SCRAM client sends at CONNECT proves nothing, and may be anything.
     let username = if scram { "a".to_owned() } else { username };
     Replied { session: sessions::log_in(scenario, client_id, proof), body, username }
 }
 
-fn ask(bundle: &Bundle, path: &str, body: &Value) -> Value {
+/// An older tenant that owns alone what is withheld from the other one.
+fn owner(scenario: &Scenario, other: &Tenant) -> Option<Bundle> {
+    let space = |filter: &str| Space { filter: filter.to_owned(), shared_with: Vec::new() };
+    let claims = Claims {
+        instance_id: "owner".to_owned(),
+        client_id_prefixes: vec!["another one's".to_owned()],
+        topic_space: scenario.client.withheld.filters().map(space).collect(),
+    };
+    let tenant = Tenant { name: "owner".to_owned(), created: other.created - 1, claims, ..other.clone() };
+    (!scenario.client.withheld.is_empty()).then(|| Bundle { tenant, policies: Vec::new(), devices: Vec::new() })
+}
+
+fn ask<'b>(bundles: impl Iterator<Item = &'b Bundle>, path: &str, body: &Value) -> Value {
     let store = Store::in_memory(Clock::new(|| sessions::NOW));
-    let encoded = encode(bundle).unwrap();
-    let index = encoded.index(1).unwrap();
-    let Encoded { shards, .. } = encoded;
-    assert!(store.replace([("acme.t".parse().unwrap(), Files::new(index, shards))].into()).is_empty());
+    let files = bundles.map(|bundle| {
+        let encoded = encode(bundle).unwrap();
+        let index = encoded.index(1).unwrap();
+        let Encoded { shards, .. } = encoded;
+        (TenantKey::new(&bundle.tenant.namespace, &bundle.tenant.name).unwrap(), Files::new(index, shards))
+    });
+    assert!(store.replace(files.collect()).is_empty());
     let mut router = router(Arc::clone(&store), &Options::default());
     let request = Request::post(path).header("content-type", "application/json").body(Body::from(body.to_string()));
     let reply = async {

@@ -6,7 +6,9 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use mqtt_access_crds::{AclPolicy, Condition, ConditionReason as _, MqttTenant, PolicyTestsPassed, Stored, TenantIsolated};
+use mqtt_access_crds::{
+    AclPolicy, Condition, ConditionReason as _, MqttTenant, PolicyTestsPassed, Stored, TenantIsolated,
+};
 
 use crate::cluster::broker_claims::Isolation;
 use crate::cluster::cache::ObjectKey;
@@ -104,7 +106,8 @@ pub(super) async fn consent(
     } else {
         return;
     };
-    let others = standing.unshared().into_iter().flat_map(|unshared| unshared.withheld.iter().chain(&unshared.owned_alone));
+    let others =
+        standing.unshared().into_iter().flat_map(|unshared| unshared.withheld.iter().chain(&unshared.owned_alone));
     let others: BTreeSet<String> = others.map(|(other, _)| other.to_string()).collect();
     tracing::warn!(tenant = %key, ?others, reason = name, "the consent of two tenants to own the same topics changed");
     let event = Event {

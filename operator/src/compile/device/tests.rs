@@ -142,7 +142,10 @@ fn what_nobody_is_published_with_nobody_gets_where_age_is_unknown() {
     assert_eq!(found.contested, expected);
     let of = |client_id: &str| found.devices.iter().find(|device| device.client_id == ClientIds::from(client_id));
     let reserved = of("a-1").unwrap();
-    assert!(reserved.disabled && reserved.secret.is_none() && reserved.login.is_none(), "nobody else may use it either");
+    assert!(
+        reserved.disabled && reserved.secret.is_none() && reserved.login.is_none(),
+        "nobody else may use it either"
+    );
     // The reservation is nobody's: the next time nobody is published with it.
     let again = compiled_with(&specs, Some(Incumbents::of(&found.devices)), Seniority::Unknown);
     assert_eq!(again.contested, expected);
