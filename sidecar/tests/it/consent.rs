@@ -131,7 +131,10 @@ async fn rules_that_the_broker_evaluates_itself_say_it_too() {
         let reply = desk.server.json("/emqx/v5/authn", &login).await;
         let reply: Value = serde_json::from_str(&reply.body).unwrap();
         let rules = reply["acl"].as_array().expect("a list").clone();
-        rules.iter().any(|rule| rule["permission"] == "deny" && rule["topic"] == "acme/+/shared")
+        rules.iter().any(|rule| {
+            rule["permission"] == "deny"
+                && rule["topics"].as_array().is_some_and(|topics| topics.contains(&json!("acme/+/shared")))
+        })
     };
     assert!(!denied(&desk).await);
     desk.load(&acme_key(), &inline(acme(false)));
