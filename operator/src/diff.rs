@@ -89,7 +89,7 @@ impl Diff {
         for broker in &config.brokers {
             let old = side(before, &old, config, broker, &Before::default())?;
             // What stands before is what is published when the second set comes.
-            let published = old.iter().map(|(_, index)| published(index)).collect();
+            let published = old.values().map(|index| published(index)).collect();
             let new = side(after, &new, config, broker, &published)?;
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             diff.tenants.extend(names.into_iter().filter_map(|name| {

@@ -58,7 +58,7 @@ pub enum OfflineError {
     #[error(
         "nothing tells who had a name first, so nothing is written:{}\nchange one of the two; or compile into the folder that holds \
          what is in force, so that its owner keeps the name; or, for objects dumped from a cluster, say `--exported`",
-        .0.iter().map(|collision| format!("\n  {collision}")).collect::<String>()
+        .0.iter().fold(String::new(), |told, collision| told + "\n  " + &collision.to_string())
     )]
     Contested(Vec<Collision>),
     /// There is no broker of that name.

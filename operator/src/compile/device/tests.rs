@@ -95,18 +95,18 @@ fn a_prefix_lies_within_the_tenants_and_may_be_shared() {
 }
 
 /// The names that are published once devices with these specs were compiled, the last one as the first device.
-fn published(specs: &[Value]) -> Option<Incumbents> {
+fn published(specs: &[Value]) -> Incumbents {
     let Devices { mut devices, .. } = compiled(specs);
     // What is published is what it says, in whatever order and under whatever key.
     devices.reverse();
-    Some(Incumbents::of(&devices))
+    Incumbents::of(&devices)
 }
 
 #[test]
 fn a_name_stays_with_the_credential_that_is_published_with_it_even_if_another_is_older() {
     use DeviceReady::{ClientIdTaken, LoginNameTaken, Ready};
     let other = json!({"clientId": "a-2", "mechanisms": ["Password"]});
-    let before = published(&[other.clone(), device("a-1")]);
+    let before = Some(published(&[other.clone(), device("a-1")]));
     for seniority in [Seniority::Known, Seniority::Unknown] {
         let now = compiled_with(&[device("a-1"), device("a-1")], before.clone(), seniority);
         let reasons: Vec<_> = now.reports.values().map(|report| report.reason).collect();
@@ -114,7 +114,7 @@ fn a_name_stays_with_the_credential_that_is_published_with_it_even_if_another_is
         let message = &now.reports["d0"].message;
         assert!(message.contains("belongs to the DeviceCredential `d1`"), "{message}");
     }
-    let before = published(&[person("a-", "x"), person("a-", "y")]);
+    let before = Some(published(&[person("a-", "x"), person("a-", "y")]));
     let now = compiled_with(&[person("a-", "y"), person("a-", "y")], before.clone(), Seniority::Known);
     assert_eq!(now.reports.into_values().map(|it| it.reason).collect::<Vec<_>>(), [LoginNameTaken, Ready]);
     // Whoever gives a name up no longer has it.
