@@ -137,6 +137,14 @@ pub struct SessionRules {
     /// Whether every token has to name the client ID that it is for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tokens_name_client_id: bool,
+    /// Seconds after a session's expiry in which it may still publish, so that its last will is not lost.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub will_grace_seconds: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(seconds: &u8) -> bool {
+    *seconds == 0
 }
 
 impl SessionRules {

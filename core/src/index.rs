@@ -128,6 +128,13 @@ impl BrokerIndex {
         self.judge(session, |tenant, unverified| tenant.authorize(unverified, session, request, now))
     }
 
+    /// As [`Self::authorize`], for a broker that judges a last will after its session has expired: see
+    /// [`SessionRules::will_grace_seconds`](crate::bundle::SessionRules::will_grace_seconds).
+    #[must_use]
+    pub fn authorize_last_will(&self, session: Session<'_>, request: &Request<'_>, now: UnixSeconds) -> Judged<'_> {
+        self.judge(session, |tenant, unverified| tenant.authorize_last_will(unverified, session, request, now))
+    }
+
     /// Judges whether a client that has logged in is still admitted, whatever it is about to do: for the questions that
     /// brokers ask beside those about topics.
     #[must_use]

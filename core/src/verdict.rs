@@ -184,6 +184,9 @@ reasons! {
     ProofAccepted,
     /// Allowed so far: the broker was given the keys of a SCRAM client, whose proof it checks itself.
     KeysIssued,
+    /// Allowed although the session has expired: the broker judges last wills only then, and the tenant's broker has a grace
+    /// for them.
+    WillGrace,
     /// Allowed: the client is a superuser and the topic lies in its tenant's topic space.
     Superuser,
     /// No Allow rule covers the request.
@@ -240,9 +243,8 @@ reasons! {
     ClientIdMismatch,
     /// The broker cannot keep this client ID apart from others.
     ClientIdAmbiguous,
-    /// The broker takes rules with the login only: this client has none that it could be given (its tenant is not delivered
-    /// so, it expires, they are too many), or they do not allow this.
-    InlineRulesOnly,
+    /// The broker's software is not served, because it cannot keep tenants apart: every question of it is refused.
+    BrokerNotServed,
     /// The authorization request carries no ticket, and no login is known.
     TicketMissing,
     /// The ticket was not issued by this tenant, or was changed.

@@ -42,6 +42,8 @@ pub struct Gathered {
     pub scram: ScramSettings,
     /// How its broker learns what clients may do.
     pub acl_delivery: AclDelivery,
+    /// Seconds in which an expired session may still publish its last will.
+    pub will_grace_seconds: u8,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.

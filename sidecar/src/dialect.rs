@@ -9,7 +9,6 @@
 mod acl;
 mod emqx;
 mod rabbitmq;
-mod rmqtt;
 
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::{BrokerIndex, Credentials, Login, LoginVerdict, ScramVerdict, TenantIndex};
@@ -28,11 +27,12 @@ labels! {
         EmqxV5 = "emqx_v5",
         /// EMQX 6.
         EmqxV6 = "emqx_v6",
-        /// EMQX 4, to which a 200 is an allow: nothing is answered there but a refusal.
+        /// EMQX 4, which is not served. To it a 200 is an allow.
         EmqxV4 = "emqx_v4",
         /// RabbitMQ.
         RabbitMq = "rabbitmq",
-        /// rmqtt.
+        /// rmqtt, which is not served: it asks nothing about last wills, so that one tenant's client could publish to
+        /// another tenant's topics.
         Rmqtt = "rmqtt",
     }
 }
@@ -124,9 +124,7 @@ impl Dialect {
     /// What a question is about, as far as its path tells: for those that cannot be read.
     pub(crate) fn about(self, endpoint: &str) -> About {
         match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") | (Self::Rmqtt, "auth") => {
-                About::Login
-            }
+            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") => About::Login,
             (Self::RabbitMq, "vhost" | "resource") => About::Resource,
             _ => About::Unknown,
         }
@@ -137,16 +135,7 @@ impl Dialect {
         match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6, "authn") => Some(emqx::login(fields).map_err(Reason::from)),
             (Self::RabbitMq, "user") => Some(rabbitmq::login(fields)),
-            (Self::Rmqtt, "auth") => Some(rmqtt::login(fields)),
             _ => None,
-        }
-    }
-
-    /// Refuses a login whose session the broker could not keep within its rights.
-    pub(crate) fn admit(self, login: Login) -> Result<Login, Reason> {
-        match self {
-            Self::Rmqtt => rmqtt::admit(login),
-            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::RabbitMq => Ok(login),
         }
     }
 
@@ -163,8 +152,7 @@ impl Dialect {
         let judged = match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
             Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
-            Self::Rmqtt => rmqtt::judge(endpoint, fields, view),
-            Self::EmqxV4 => Err(Malformed),
+            Self::EmqxV4 | Self::Rmqtt => return Judgement::refuse(About::Unknown, Reason::BrokerNotServed),
         };
         judged.unwrap_or_else(|Malformed| self.refuse(endpoint, fields, Reason::Malformed))
     }
@@ -190,8 +178,17 @@ impl Dialect {
         match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
             Self::RabbitMq => rabbitmq::write(outcome),
-            Self::Rmqtt => rmqtt::write(outcome),
             Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
+            // Any other status, and any body that is not this JSON, lets the client in.
+            Self::Rmqtt => Reply { status: 200, content_type: "application/json", body: emqx::DENY.to_owned() },
+        }
+    }
+
+    /// Tells a broker that is asked about here and served, from one whose every question is refused.
+    pub(crate) fn is_served(self) -> bool {
+        match self {
+            Self::EmqxV5 | Self::EmqxV6 | Self::RabbitMq => true,
+            Self::EmqxV4 | Self::Rmqtt => false,
         }
     }
 }
@@ -258,7 +255,6 @@ mod tests {
             (Dialect::EmqxV6, "authn", "clientid=a", Some("a")),
             (Dialect::EmqxV5, "authn", "clientid=%ff", None),
             (Dialect::EmqxV5, "scram", "clientid=a", Some("a")),
-            (Dialect::Rmqtt, "acl", "clientid=a&access=3&topic=x", Some("a")),
             (Dialect::RabbitMq, "vhost", "client_id=a", Some("a")),
             (Dialect::RabbitMq, "topic", "variable_map.client_id=a&client_id=b", Some("a")),
         ] {

@@ -6,6 +6,7 @@
 mod answer;
 mod canned;
 mod login;
+mod unserved;
 
 use std::io;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::login_table::LoginTable;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
 use canned::Canned;
+pub(crate) use unserved::Unserved;
 
 /// Connections at one time. EMQX opens 8 per node, RabbitMQ a few dozen.
 const MAX_CONNECTIONS: usize = 4096;
@@ -59,6 +61,7 @@ pub(crate) struct Service {
     pub(crate) hashes: SlowHashes,
     pub(crate) failures: Failures,
     pub(crate) denials: DenialLog,
+    pub(crate) unserved: Unserved,
     pub(crate) timeouts: Timeouts,
     pub(crate) cause_header: bool,
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::admin;
 use crate::denial_log::DenialLog;
 use crate::failures::Failures;
-use crate::http::{self, Service, Timeouts};
+use crate::http::{self, Service, Timeouts, Unserved};
 use crate::login_table::LoginTable;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
@@ -35,8 +35,8 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
     let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
     let (cause_header, timeouts) = (*cause_header, *timeouts);
     let (hashes, failures) = (SlowHashes::new(Arc::clone(store.metrics())), Failures::new());
-    let denials = DenialLog::new();
-    http::router(Arc::new(Service { store, logins, hashes, failures, denials, timeouts, cause_header }))
+    let (denials, unserved) = (DenialLog::new(), Unserved::new());
+    http::router(Arc::new(Service { store, logins, hashes, failures, denials, unserved, timeouts, cause_header }))
 }
 
 /// `/livez`, `/readyz` and `/metrics`, and `/explain` where the options have it, without a socket.

@@ -59,6 +59,7 @@ fn compile_alone() {
         ticket_key: Secret::new(vec![7; 32]),
         scram: ScramSettings::default(),
         acl_delivery: AclDelivery::default(),
+        will_grace_seconds: 0,
         revoked_tokens: BTreeSet::new(),
         access_keys: BTreeMap::new(),
         devices: Vec::new(),

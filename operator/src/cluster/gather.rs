@@ -58,6 +58,7 @@ pub(super) async fn gather<'a>(
         ticket_key,
         scram: broker.scram.into(),
         acl_delivery: broker.acl_delivery,
+        will_grace_seconds: broker.will_grace_seconds,
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,

@@ -61,7 +61,7 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
-        sessions: SessionRules::default(),
+        sessions: SessionRules { will_grace_seconds: gathered.will_grace_seconds, ..SessionRules::default() },
         acl_delivery: gathered.acl_delivery,
     };
     (compiled, reports)

@@ -120,8 +120,18 @@ fn one(
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
-    let (scram, acl_delivery) = (broker.scram.into(), broker.acl_delivery);
-    Ok(Gathered { tenant, claims, ticket_key, scram, acl_delivery, revoked_tokens, access_keys, devices, policies })
+    Ok(Gathered {
+        tenant,
+        claims,
+        ticket_key,
+        scram: broker.scram.into(),
+        acl_delivery: broker.acl_delivery,
+        will_grace_seconds: broker.will_grace_seconds,
+        revoked_tokens,
+        access_keys,
+        devices,
+        policies,
+    })
 }
 
 type Devices = Vec<(Arc<Stored<DeviceCredential>>, Key)>;

@@ -54,6 +54,7 @@ fn gathered(tests: &Value) -> Gathered {
         scram: mqtt_access_core::scram::ScramSettings::default(),
         revoked_tokens: std::collections::BTreeSet::new(),
         acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
+        will_grace_seconds: 0,
         access_keys: [("backend".to_owned(), key())].into(),
         devices: vec![
             (device("dev1", json!({})), key()),

@@ -80,6 +80,10 @@ async fn respond(
     line: &Line,
 ) -> Response<Body> {
     let refuse = |reason| finish(service, dialect, &Judgement::refuse(dialect.about(endpoint), reason));
+    if !dialect.is_served() {
+        service.unserved.warn(dialect);
+        return refuse(Reason::BrokerNotServed);
+    }
     let Ok(fields) = fields else {
         return refuse(Reason::Malformed);
     };

@@ -71,7 +71,6 @@ fn conclude(
     view: View<'_>,
 ) -> Response<Body> {
     let tenant = verdict.tenant.map(TenantIndex::instance_id).unwrap_or_default();
-    verdict.result = verdict.result.and_then(|login| dialect.admit(login));
     match &verdict.result {
         Ok(login) => dialect.remember(attempt, login, view),
         Err(reason) if failures::is_guess(*reason) && service.failures.count(attempt, tenant, view.now) => {

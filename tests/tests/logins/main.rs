@@ -8,3 +8,4 @@ mod names;
 mod outcomes;
 mod spares;
 mod tokens;
+mod will_grace;

@@ -26,6 +26,7 @@ fn compiled(specs: &[Value]) -> Devices {
         ticket_key: Secret::new(vec![1; 32]),
         scram: ScramSettings::default(),
         acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
+        will_grace_seconds: 0,
         revoked_tokens: std::collections::BTreeSet::new(),
         access_keys: BTreeMap::new(),
         devices: devices.rev().collect(),
