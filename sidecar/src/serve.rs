@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -13,6 +14,9 @@ use crate::http::{self, Service, Timeouts};
 use crate::login_table::LoginTable;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
+
+/// How long a shutdown waits for the state folder; a volume that is slower leaves a mark there.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// How brokers are answered.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +59,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown);
-    let admin_router = admin_router(store, &options);
+    let admin_router = admin_router(Arc::clone(&store), &options);
     let probes = async {
         let _: std::io::Result<()> = axum::serve(admin, admin_router).await;
         // It never ends by itself; if it did, brokers would be answered all the same.
@@ -66,4 +70,6 @@ pub async fn serve(
         () = brokers => {}
         () = probes => {}
     }
+    // What is in force now should be there after a restart.
+    let _: Result<bool, _> = tokio::task::spawn_blocking(move || store.settle(SETTLE)).await;
 }

@@ -30,4 +30,5 @@ mod scram_exchange;
 mod server;
 mod slow_hashes;
 mod tokens;
+mod volume;
 mod wire;
