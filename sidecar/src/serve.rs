@@ -10,8 +10,10 @@ use tokio::net::TcpListener;
 use crate::admin;
 use crate::denial_log::DenialLog;
 use crate::failures::Failures;
+use crate::heartbeat::Heartbeat;
 use crate::http::{self, Service, Timeouts};
 use crate::login_table::LoginTable;
+use crate::probes::Probes;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
 
@@ -45,10 +47,10 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
 
 /// `/livez`, `/readyz` and `/metrics`, and `/explain` where the options have it, without a socket.
 pub fn admin_router(store: Arc<Store>, options: &Options) -> Router {
-    admin::router(store, options.explain)
+    admin::router(store, options.explain, None)
 }
 
-/// Answers brokers on `http` and probes on `admin` until `shutdown` resolves; then finishes what is being answered.
+/// Answers brokers on `http`, and probes on `admin` from a thread of their own, until `shutdown` resolves; then finishes what is being answered.
 ///
 /// `http` must be bound to loopback: there is no TLS yet, and requests carry passwords.
 pub async fn serve(
@@ -58,18 +60,16 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let brokers = http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown);
-    let admin_router = admin_router(Arc::clone(&store), &options);
-    let probes = async {
-        let _: std::io::Result<()> = axum::serve(admin, admin_router).await;
-        // It never ends by itself; if it did, brokers would be answered all the same.
-        std::future::pending::<()>().await;
-    };
-    // Probes are answered for as long as brokers are.
-    tokio::select! {
-        () = brokers => {}
-        () = probes => {}
+    let heart = Heartbeat::start();
+    let admin_router = admin::router(Arc::clone(&store), options.explain, Some(heart));
+    let probes = Probes::start(admin, admin_router);
+    if let Err(error) = &probes {
+        // Brokers are answered all the same.
+        tracing::error!(%error, "no thread for probes; they are not answered");
     }
+    http::serve(http, router(Arc::clone(&store), &options), options.timeouts, shutdown).await;
     // What is in force now should be there after a restart.
     let _: Result<bool, _> = tokio::task::spawn_blocking(move || store.settle(SETTLE)).await;
+    // Until now probes were answered, since brokers were.
+    drop(probes);
 }

@@ -15,6 +15,7 @@ mod bad_input;
 mod emqx;
 mod explain;
 mod fixture;
+mod idle;
 mod inline;
 mod kubernetes;
 mod last_good;
