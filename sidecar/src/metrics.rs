@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     seconds: Family<DialectLabel, Histogram, fn() -> Histogram>,
     reload_failures: Family<FailureLabel, Counter>,
     state_failures: Counter,
+    state_behind: Gauge,
     log_lines_suppressed: Counter,
     bundles: Gauge,
     conflicting: Gauge,
@@ -86,6 +87,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(buckets),
             reload_failures: Family::default(),
             state_failures: Counter::default(),
+            state_behind: Gauge::default(),
             log_lines_suppressed: Counter::default(),
             bundles: Gauge::default(),
             conflicting: Gauge::default(),
@@ -138,6 +140,8 @@ impl Metrics {
         registry.register("reload_failures", "Bundles that were refused", self.reload_failures.clone());
         let help = "Bundles or logins that could not be kept on disk";
         registry.register("state_failures", help, self.state_failures.clone());
+        let help = "1 while a restart without the source would deny everything: what is in force is not saved";
+        registry.register("state_behind", help, self.state_behind.clone());
         registry.register("bundles", "Bundles in service", self.bundles.clone());
         let help = "Bundles refused because an older tenant holds what they claim";
         registry.register("bundles_conflicting", help, self.conflicting.clone());
@@ -172,6 +176,10 @@ impl Metrics {
 
     pub(crate) fn state_failed(&self) {
         self.state_failures.inc();
+    }
+
+    pub(crate) fn state_behind(&self, behind: bool) {
+        self.state_behind.set(i64::from(behind));
     }
 
     pub(crate) fn line_suppressed(&self) {

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use mqtt_access_core::bundle::{Digest, UnixSeconds};
@@ -20,10 +21,12 @@ use mqtt_access_core::index::BrokerIndex;
 pub use offer::{Files, ReloadError, Shard};
 
 use crate::clock::Clock;
+use crate::log_error::Chain;
 use crate::metrics::{Loaded, Metrics};
-use crate::state::StateDir;
+use crate::state::{Disk, Keeper, Saved, StateDir, Trusted, Volume};
 use crate::tenant_key::TenantKey;
 pub(crate) use book::Turn;
+pub(crate) use offer::Decoded;
 
 use book::Book;
 use offer::Checked;
@@ -34,6 +37,8 @@ pub struct Store {
     current: ArcSwap<Snapshot>,
     /// Locked by sources only, and never while a bundle is decoded: a large one delays no other tenant's.
     book: Mutex<Book>,
+    /// `None` where nothing is kept on disk.
+    keeper: Option<Keeper>,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -62,31 +67,69 @@ impl Store {
     /// An empty store that keeps nothing on disk. It denies everything until [`Store::replace`] or [`Store::complete`].
     #[must_use]
     pub fn in_memory(clock: Clock) -> Arc<Self> {
-        Self::new(None, clock)
+        Self::new(clock, Arc::new(Metrics::new()), None)
     }
 
-    /// A store that keeps its bundles in a folder, and starts with what an earlier run left there.
+    /// A store that keeps its bundles in a folder, and starts with what an earlier run left there if that is known to be
+    /// current. Takes its time: reading and decoding, and up to a second for a volume that does not answer.
     ///
     /// Never fails: what cannot be read or written is counted and logged, and the store works without it.
     #[must_use]
     pub fn open(state_dir: &Path, clock: Clock) -> Arc<Self> {
-        let state = StateDir::open(state_dir);
-        let (saved, complete) = state.load();
-        let store = Self::new(Some(state), clock);
-        for (key, files) in saved {
-            // Refusals are counted and logged.
-            let _: Result<Applied, ReloadError> = store.offer(&store.turn(&key), files, Origin::State);
-        }
-        if complete {
-            store.update(Book::complete);
-        }
-        store
+        Self::open_on(Arc::new(Volume), state_dir, clock)
     }
 
-    fn new(state: Option<StateDir>, clock: Clock) -> Arc<Self> {
-        let metrics = Arc::new(Metrics::new());
-        let book = Mutex::new(Book::new(state, Arc::clone(&metrics)));
-        Arc::new(Self { current: ArcSwap::from_pointee(Snapshot::default()), book, metrics, clock })
+    fn open_on(disk: Arc<dyn Disk>, state_dir: &Path, clock: Clock) -> Arc<Self> {
+        let (dir, metrics) = (StateDir::new(state_dir, disk), Arc::new(Metrics::new()));
+        match Keeper::start(dir.clone(), Arc::clone(&metrics)) {
+            Ok((keeper, trusted)) => {
+                let store = Self::new(clock, metrics, Some(keeper));
+                let saved = if trusted == Trusted::Yes { store.load(&dir) } else { None };
+                store.begin(saved);
+                store
+            }
+            Err(error) => {
+                metrics.state_failed();
+                tracing::warn!(error = %Chain(&error), "no thread for the state folder; nothing is kept");
+                Self::new(clock, metrics, None)
+            }
+        }
+    }
+
+    fn new(clock: Clock, metrics: Arc<Metrics>, keeper: Option<Keeper>) -> Arc<Self> {
+        let book = Mutex::new(Book::new(Arc::clone(&metrics)));
+        Arc::new(Self { current: ArcSwap::from_pointee(Snapshot::default()), book, keeper, metrics, clock })
+    }
+
+    /// Puts into service what an earlier run left. Returns what of it is whole; `None` where the folder cannot be read.
+    fn load(&self, dir: &StateDir) -> Option<Saved> {
+        let load = dir.load().inspect_err(|error| {
+            self.metrics.state_failed();
+            tracing::warn!(error = %Chain(error), "state folder not readable; the source is waited for");
+        });
+        let found = load.ok()?;
+        for (key, files) in found.bundles {
+            // Refusals are counted and logged.
+            let _: Result<Applied, ReloadError> = self.apply(&key, files);
+        }
+        if found.complete {
+            self.update(Book::complete);
+        }
+        let book = self.lock();
+        let bundles = found.tenants.into_iter().map(|key| (key.clone(), book.held(&key))).collect();
+        Some(Saved { bundles, complete: found.complete })
+    }
+
+    fn begin(&self, saved: Option<Saved>) {
+        if let Some(keeper) = &self.keeper {
+            keeper.begin(saved, self.lock().wanted());
+        }
+    }
+
+    /// Waits until a restart would serve what is in force, for at most this long. Whether it would: always where nothing is
+    /// kept on disk, since nothing is missing there.
+    pub fn settle(&self, limit: Duration) -> bool {
+        self.keeper.as_ref().is_none_or(|keeper| keeper.settle(limit))
     }
 
     /// Offers one tenant's bundle. On an error the tenant's last good bundle stays.
@@ -101,12 +144,8 @@ impl Store {
 
     /// [`Store::apply`], as if it had been called when the turn was taken.
     pub(crate) fn apply_in_turn(&self, turn: &Turn, files: Files) -> Result<Applied, ReloadError> {
-        self.offer(turn, files, Origin::Source)
-    }
-
-    fn offer(&self, turn: &Turn, files: Files, origin: Origin) -> Result<Applied, ReloadError> {
         let checked = self.check(turn, files);
-        self.update(|book| book.settle(turn, checked, origin))
+        self.update(|book| book.settle(turn, checked))
     }
 
     fn check(&self, turn: &Turn, files: Files) -> Checked {
@@ -147,7 +186,7 @@ impl Store {
             .collect();
         self.update(|book| {
             let settle = |(turn, checked): (Turn, Checked)| {
-                let error = book.settle(&turn, checked, Origin::Source).err()?;
+                let error = book.settle(&turn, checked).err()?;
                 Some((turn.key, error))
             };
             let refused = checked.into_iter().filter_map(settle).collect();
@@ -199,19 +238,14 @@ impl Store {
             self.metrics.loaded(now);
         }
         if book.take_changed() {
-            let snapshot = Snapshot { index: book.index(), changed: Some(now) };
-            self.metrics.publish(&Loaded::of(&snapshot));
-            self.current.store(Arc::new(snapshot));
+            // Before it comes into force; what is in force is saved once this is dropped.
+            let _acting = self.keeper.as_ref().map(|keeper| keeper.before(book.wanted()));
+            if let Some(index) = book.index() {
+                let snapshot = Snapshot { index: Some(index), changed: Some(now) };
+                self.metrics.publish(&Loaded::of(&snapshot));
+                self.current.store(Arc::new(snapshot));
+            }
         }
         result
     }
-}
-
-/// Where an offer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// Kubernetes or a folder: it is written to the state folder.
-    Source,
-    /// The state folder itself.
-    State,
 }

@@ -35,8 +35,12 @@ struct Running {
 
 impl Running {
     async fn start(folder: &Path, extra: &[&str]) -> Self {
+        Self::launch(program(), folder, extra).await
+    }
+
+    async fn launch(mut program: Command, folder: &Path, extra: &[&str]) -> Self {
         let (http, admin) = (free_port(), free_port());
-        let child = program()
+        let child = program
             .args(["run", "--source", "dir", "--cause-header", "--path"])
             .arg(folder)
             .args(["--http", &http.to_string(), "--admin", &admin.to_string()])
@@ -170,6 +174,24 @@ async fn acl_files_stand_beside_the_answers_and_follow_them() {
     }
     let log = running.terminate();
     assert!(log.contains("ACL file written") && !log.contains("$7$"), "{log}");
+}
+
+/// Fewer files than the connections that it would take.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_make_way_when_no_more_files_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mqtt-access-sidecar")]);
+    let running = Running::launch(limited, folder.path(), &[]).await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(Wire::open(running.http).await);
+    }
+    assert_eq!(running.cause().await, "ProofAccepted");
+    assert!(idle[0].is_closed().await);
+    let log = running.terminate();
+    assert!(log.contains("no room for more connections"), "{log}");
 }
 
 /// A limit of no bytes refuses what a full disk does.

@@ -49,7 +49,7 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let state = tempfile::tempdir().unwrap();
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
-    assert!(serves(&server).await);
+    assert!(serves(&server).await && server.is_saved());
     let folder = state.path().join("shop.acme");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
@@ -64,11 +64,14 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let offered = files(&more, 11);
     let shards = offered.shards.keys().map(|digest| format!("shard-{digest}"));
     let expected: BTreeSet<String> = shards.chain(["index".to_owned()]).collect();
+    assert!(server.is_saved());
     assert_eq!(names(&folder), expected);
 
     server.store.remove(&acme_key());
     server.store.complete(&BTreeSet::new());
-    assert_eq!(names(state.path()), BTreeSet::from(["complete".to_owned(), "logins".to_owned()]));
+    assert!(server.is_saved());
+    let left = ["complete", "logins", "newer-than-saved"].map(str::to_owned);
+    assert_eq!(names(state.path()), BTreeSet::from(left));
 }
 
 #[tokio::test]
@@ -108,6 +111,7 @@ async fn a_disk_that_takes_nothing_stops_nothing() {
     server.load_fixture();
     assert!(serves(&server).await);
     assert!(server.metric("mqtt_access_sidecar_state_failures_total").await > 1.5);
+    assert!(server.metric("mqtt_access_sidecar_state_behind").await > 0.5);
 }
 
 /// `/dev/full` takes no byte, as a full disk does.

@@ -114,6 +114,11 @@ impl Server {
         assert!(self.store.replace(bundles.into_iter().collect()).is_empty());
     }
 
+    /// Waits until a restart would serve what is in force.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.store.settle(Duration::from_secs(20))
+    }
+
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.task.await.unwrap();
