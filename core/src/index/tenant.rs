@@ -1,6 +1,6 @@
 //! One tenant's bundle, indexed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::key::{Key, may_connect, usual_mode};
@@ -11,7 +11,7 @@ use crate::client::{Client, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{InlineAcl, Rules, known_principal};
+use crate::rules::{AudienceSet, InlineAcl, Rules, known_principal};
 use crate::template::TemplateError;
 use crate::token::{MAX_LIFETIME, Token};
 use crate::topic::Filter;
@@ -38,7 +38,7 @@ pub struct TenantIndex {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) device: Device,
-    pub(super) audiences: Arc<[AudienceId]>,
+    pub(super) audiences: Arc<AudienceSet>,
 }
 
 impl TenantIndex {
@@ -59,19 +59,19 @@ impl TenantIndex {
             policies,
             rules,
         };
-        let mut known = HashSet::new();
+        let mut known = HashMap::new();
         for device in devices {
             index.add(device, &mut known);
         }
         Ok(index)
     }
 
-    fn add(&mut self, device: Device, known: &mut HashSet<Arc<[AudienceId]>>) {
+    fn add(&mut self, device: Device, known: &mut HashMap<Vec<AudienceId>, Arc<AudienceSet>>) {
         let place = self.devices.len();
         let found = self.rules.audiences_of(&self.usual_client(&device));
-        let audiences = known.get(found.as_slice()).cloned().unwrap_or_else(|| {
-            let shared: Arc<[AudienceId]> = found.into();
-            known.insert(Arc::clone(&shared));
+        let audiences = known.get(&found).cloned().unwrap_or_else(|| {
+            let shared = Arc::new(self.rules.audience_set(found.clone()));
+            known.insert(found, Arc::clone(&shared));
             shared
         });
         // The compiler writes each client ID and key ID once; should one come twice, the first one keeps it.
