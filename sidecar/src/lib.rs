@@ -36,6 +36,7 @@ mod source;
 mod state;
 mod store;
 mod tenant_key;
+mod turns;
 
 pub use acl_dir::keep_acl_files;
 pub use clock::Clock;
@@ -46,3 +47,4 @@ pub use source::dir::watch_dir;
 pub use source::kubernetes::watch_secrets;
 pub use store::{Applied, Files, ReloadError, Shard, Store};
 pub use tenant_key::{TenantKey, TenantKeyError};
+pub use turns::Turns;
