@@ -117,6 +117,11 @@ impl BrokerIndex {
         self.tenants.values().map(AsRef::as_ref)
     }
 
+    /// The tenants in service, for work that may last longer than this snapshot.
+    pub fn shared_tenants(&self) -> impl Iterator<Item = &Arc<TenantIndex>> {
+        self.tenants.values()
+    }
+
     /// The tenants that are refused because another one holds what they claim.
     pub fn conflicting(&self) -> impl Iterator<Item = &TenantIndex> {
         self.conflicting.values().map(AsRef::as_ref)

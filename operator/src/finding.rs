@@ -102,6 +102,8 @@ reasons! {
     OutsideTopicSpace => NotInForce,
     /// The language of an ACL file cannot say what the rule means: clients of brokers that read the file may do less.
     NarrowedInAclFile => NotInForce,
+    /// An ACL file of all tenants in the cluster has no room for the tenant: its clients may do nothing by that file.
+    ClosedInAclFile => NotInForce,
     /// No client that the tenant has now is selected: no device, and no access key that can connect.
     SelectsNobody => Suspicious,
     /// A subject selects by `clientIds: ["*"]`: every client ID, but for an Allow not those that clients chose themselves.

@@ -39,6 +39,7 @@ mod source;
 mod state;
 mod store;
 mod tenant_key;
+mod turns;
 
 pub use acl_dir::keep_acl_files;
 pub use clock::Clock;
@@ -52,3 +53,4 @@ pub use source::dir::watch_dir;
 pub use source::kubernetes::watch_secrets;
 pub use store::{Applied, Files, ReloadError, Shard, Store};
 pub use tenant_key::{TenantKey, TenantKeyError};
+pub use turns::Turns;

@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     loaded: AtomicU64,
     acl_files_written: Counter,
     acl_file_failures: Counter,
+    acl_sections_closed: Gauge,
     acl_files_age: Gauge,
     acl_files_agreed: AtomicU64,
 }
@@ -103,6 +104,7 @@ impl Metrics {
             loaded: AtomicU64::default(),
             acl_files_written: Counter::default(),
             acl_file_failures: Counter::default(),
+            acl_sections_closed: Gauge::default(),
             acl_files_age: Gauge::default(),
             acl_files_agreed: AtomicU64::default(),
         };
@@ -158,6 +160,9 @@ impl Metrics {
         registry.register("acl_files_written", "ACL files that were replaced", self.acl_files_written.clone());
         let help = "Attempts to write ACL files that failed";
         registry.register("acl_file_failures", help, self.acl_file_failures.clone());
+        let help =
+            "Tenants to which an ACL file denies everything, since their rules are too many or not worked out yet";
+        registry.register("acl_sections_closed", help, self.acl_sections_closed.clone());
         let help = "Time since the ACL files were last seen to say what is in service; -1 before they did";
         registry.register_with_unit("acl_files_age", help, Unit::Seconds, self.acl_files_age.clone());
     }
@@ -224,6 +229,10 @@ impl Metrics {
 
     pub(crate) fn acl_file_failed(&self) {
         self.acl_file_failures.inc();
+    }
+
+    pub(crate) fn acl_sections_closed(&self, tenants: usize) {
+        self.acl_sections_closed.set(i64::try_from(tenants).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn acl_files_agree(&self, now: UnixSeconds) {

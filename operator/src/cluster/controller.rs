@@ -282,6 +282,8 @@ async fn publish_tenant(
     }
     block_in_place(|| {
         report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);
+        let closed = context.acl_files.crowded_out(&broker.name, key);
+        report::crowded_out(broker, &compiled.bundle, &closed, &mut reports);
         report::analyse(context, key, broker, &compiled.bundle, &mut reports);
     });
     context.memory(key, |memory| memory.held = Some(Arc::new(Held::of(&compiled.bundle))));

@@ -115,6 +115,7 @@ struct Metrics {
     exceptions: Family<BrokerLabel, Gauge>,
     violations: Family<BrokerLabel, Gauge>,
     checked: Family<BrokerLabel, Gauge>,
+    acl_closed: Family<BrokerLabel, Gauge>,
     due: Family<BrokerLabel, Gauge>,
     overdue: Family<BrokerLabel, Gauge>,
     overlaps: Family<BrokerLabel, Gauge>,
@@ -137,6 +138,9 @@ impl Metrics {
         registry.register("isolation_violations", help, metrics.violations.clone());
         let help = "When isolation was last proved, in seconds since 1970; 0 before it was";
         registry.register("isolation_checked_timestamp_seconds", help, metrics.checked.clone());
+        let help =
+            "Tenants to which an ACL file denies everything, since their rules are too many or have no room in it";
+        registry.register("acl_sections_closed", help, metrics.acl_closed.clone());
         registry.register("rotations_due", "Keys and passwords that are about to be replaced", metrics.due.clone());
         let help = "Those that should have been replaced ten minutes ago";
         registry.register("rotations_overdue", help, metrics.overdue.clone());
@@ -162,6 +166,7 @@ impl Board {
         // A series that begins when something is wrong cannot be told from one that is missing.
         for (broker, _) in &board.brokers {
             board.count(broker, &BTreeMap::new());
+            board.acl_sections_closed(broker, 0);
             board.isolated(broker, &Isolation::default(), 0);
             Cause::ALL.iter().for_each(|cause| _ = board.rotations(broker, *cause));
         }
@@ -188,6 +193,11 @@ impl Board {
             tenants.remove(key);
             self.changed.store(true, Ordering::Release);
         }
+    }
+
+    /// So many tenants are closed in ACL files.
+    pub(super) fn acl_sections_closed(&self, broker: &str, tenants: usize) {
+        self.metrics.acl_closed.get_or_create(&BrokerLabel { broker: broker.to_owned() }).set(number(tenants));
     }
 
     /// A key or password was replaced.

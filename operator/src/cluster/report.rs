@@ -7,14 +7,15 @@ mod tests_passed;
 mod unserved;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mqtt_access_core::acl_file::{Closed, File, Language};
 use mqtt_access_core::bundle::Bundle;
 use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
-use mqtt_access_core::policy::Policy;
+use mqtt_access_core::policy::{Effect, Policy};
 use mqtt_access_crds::{
     AccessKeyStatus, BundleStatus, Condition, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
     Stored, TenantIsolated, TenantPublished, TenantReady,
@@ -30,6 +31,7 @@ use super::publish::Published;
 use crate::analysis::{self, Analysis};
 use crate::compile::{KeyReport, Reports};
 use crate::config::Broker;
+use crate::finding::{AclFile, Finding, FindingReason, Place};
 pub(super) use tests_passed::{Tested, test};
 pub(super) use unserved::{Courtesy, Unserved, note, unserved};
 use write::{condition, is_said, write_status};
@@ -64,6 +66,30 @@ pub(super) fn analyse(context: &Context, key: &ObjectKey, broker: &Broker, bundl
         }
     }
     context.figures.set(key, Figures::of(broker, bundle, reports));
+}
+
+/// Tells of files that have no room for a tenant, where their language was chosen: once, at the first Allow, since it is the same
+/// for all.
+pub(super) fn crowded_out(broker: &Broker, bundle: &Bundle, files: &BTreeSet<File>, reports: &mut Reports) {
+    let allows = bundle.policies.iter().flat_map(|policy| {
+        let allows = policy.rules.iter().filter(|rule| rule.effect == Effect::Allow);
+        allows.map(move |rule| (policy.name.as_str(), rule.index))
+    });
+    let Some((policy, rule)) = allows.min() else { return };
+    let chosen = |language: &Language| broker.acl_files.as_ref().is_some_and(|chosen| chosen.contains(language));
+    let languages: BTreeSet<Language> = files.iter().map(|file| file.language()).filter(chosen).collect();
+    let findings = languages.into_iter().map(|language| Finding {
+        place: Place::Rule(rule),
+        reason: FindingReason::ClosedInAclFile,
+        file: Some(AclFile { broker: broker.name.clone(), language }),
+        message: format!(
+            "clients of the MqttTenant may do nothing by the files of all tenants, here and by any other rule: {}",
+            Closed::NoRoom.message()
+        ),
+    });
+    if let Some(report) = reports.policies.get_mut(policy) {
+        report.add(findings.collect::<Vec<_>>().iter());
+    }
 }
 
 /// What was found about a tenant, in which policies, when, and how long it took.
