@@ -25,6 +25,7 @@ mod folder;
 mod http;
 mod line;
 mod log_error;
+mod login_number;
 mod login_table;
 mod metrics;
 mod peer;
