@@ -5,6 +5,7 @@
 
 mod key;
 mod login;
+mod owner;
 mod persona;
 mod selected;
 mod session;
@@ -15,6 +16,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use login::{CheckedLogin, Credentials, Login, LoginStep, LoginVerdict, ScramVerdict, SlowLogin};
+pub use owner::{Kept, SessionOwner};
 pub use persona::Persona;
 pub use selected::Selected;
 pub use tenant::TenantIndex;
@@ -23,7 +25,7 @@ use crate::bundle::UnixSeconds;
 use crate::claims::{self, Claimant, Outcome};
 use crate::client::Mode;
 use crate::password::ImportedHash;
-use crate::ticket::Unverified;
+use crate::ticket::{SplitTicket, Unverified};
 use crate::verdict::{Reason, Request, Verdict};
 
 /// All tenants that one sidecar serves.
@@ -57,6 +59,14 @@ pub struct Judged<'i> {
     pub tenant: Option<&'i TenantIndex>,
     /// ApsaraMQ's code, where a token client is refused.
     pub token_code: Option<i8>,
+}
+
+impl Judged<'_> {
+    /// A refusal before any tenant was found.
+    #[must_use]
+    pub fn refuse(reason: Reason) -> Self {
+        Self { verdict: Verdict::deny(reason), tenant: None, token_code: None }
+    }
 }
 
 impl BrokerIndex {
@@ -147,20 +157,49 @@ impl BrokerIndex {
         self.judge(session, |tenant, unverified| tenant.recognize(unverified, session, now))
     }
 
+    /// As [`Self::authorize`], for a client whose ticket was kept by the caller.
+    #[must_use]
+    pub fn authorize_kept(
+        &self,
+        ticket: &SplitTicket,
+        client_id: &str,
+        request: &Request<'_>,
+        now: UnixSeconds,
+    ) -> Judged<'_> {
+        let session = Session { ticket: ticket.text(), client_id };
+        let unverified = Unverified::of_split(ticket);
+        self.judge_opened(unverified, |tenant, unverified| tenant.authorize(unverified, session, request, now))
+    }
+
+    /// As [`Self::recognize`], for a client whose ticket was kept by the caller.
+    #[must_use]
+    pub fn recognize_kept(&self, ticket: &SplitTicket, client_id: &str, now: UnixSeconds) -> Judged<'_> {
+        let session = Session { ticket: ticket.text(), client_id };
+        let unverified = Unverified::of_split(ticket);
+        self.judge_opened(unverified, |tenant, unverified| tenant.recognize(unverified, session, now))
+    }
+
     fn judge<'i>(
         &'i self,
         session: Session<'_>,
         ask: impl FnOnce(&'i TenantIndex, Unverified<'_>) -> Verdict<'i>,
     ) -> Judged<'i> {
-        let refuse = |reason| Judged { verdict: Verdict::deny(reason), tenant: None, token_code: None };
         if session.ticket.is_empty() {
-            return refuse(Reason::TicketMissing);
+            return Judged::refuse(Reason::TicketMissing);
         }
-        let Some(unverified) = Unverified::parse(session.ticket) else {
-            return refuse(Reason::TicketForged);
+        self.judge_opened(Unverified::parse(session.ticket), ask)
+    }
+
+    fn judge_opened<'i, 't>(
+        &'i self,
+        unverified: Option<Unverified<'t>>,
+        ask: impl FnOnce(&'i TenantIndex, Unverified<'t>) -> Verdict<'i>,
+    ) -> Judged<'i> {
+        let Some(unverified) = unverified else {
+            return Judged::refuse(Reason::TicketForged);
         };
         match self.tenant(unverified.instance_id()) {
-            Err(reason) => refuse(reason),
+            Err(reason) => Judged::refuse(reason),
             Ok(tenant) => {
                 let of_token = unverified.mode() == Mode::Token;
                 let verdict = ask(tenant, unverified);

@@ -256,6 +256,11 @@ reasons! {
     /// Another login with the same username and client ID, which its proof does not fix, may not do this; and its session
     /// may still be open.
     SessionContested,
+    /// The broker keeps a session of this client ID that another principal, or one with other grants, opened: what it is
+    /// subscribed to is not this client's to read. A clean start ends that session, and so does deleting its queue.
+    SessionForeign,
+    /// As [`Self::SessionForeign`], where nothing is known of the principal that opened the session, if there is one.
+    SessionOwnerUnknown,
     /// The key has been replaced since the login.
     KeyReplaced,
     /// Nothing has been loaded yet.

@@ -16,6 +16,7 @@ use mqtt_access_core::scram;
 use mqtt_access_core::verdict::{Cause, Reason, Verdict};
 
 use crate::fields::{Fields, Malformed};
+use crate::login_number::LoginNumber;
 use crate::login_table::LoginTable;
 use crate::metrics::labels;
 use crate::peer::Peer;
@@ -78,11 +79,14 @@ pub(crate) struct Attempt<'a> {
 pub(crate) struct Judgement<'a> {
     pub(crate) about: About,
     pub(crate) client_id: Option<&'a str>,
+    /// The topic, or the queue, that it is about.
     pub(crate) topic: Option<&'a str>,
     pub(crate) tenant: Option<&'a TenantIndex>,
     pub(crate) outcome: Outcome<'a>,
     /// ApsaraMQ's code, where a token client is refused.
     pub(crate) token_code: Option<i8>,
+    /// The number of a login, for brokers that repeat it.
+    pub(crate) login: Option<LoginNumber>,
 }
 
 /// The answer itself.
@@ -139,11 +143,11 @@ impl Dialect {
         }
     }
 
-    /// Keeps what the broker will not bring back.
-    pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
+    /// Keeps what the broker will not bring back; the number is for the reply.
+    pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) -> Option<LoginNumber> {
         match self {
             Self::RabbitMq => rabbitmq::remember(attempt, login, view),
-            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => {}
+            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => None,
         }
     }
 
@@ -174,10 +178,10 @@ impl Dialect {
     }
 
     /// Writes an answer in the broker's words.
-    pub(crate) fn write(self, outcome: &Outcome<'_>) -> Reply {
+    pub(crate) fn write(self, outcome: &Outcome<'_>, login: Option<LoginNumber>) -> Reply {
         match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
-            Self::RabbitMq => rabbitmq::write(outcome),
+            Self::RabbitMq => rabbitmq::write(outcome, login),
             Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
             // Any other status, and any body that is not this JSON, lets the client in.
             Self::Rmqtt => Reply { status: 200, content_type: "application/json", body: emqx::DENY.to_owned() },
@@ -197,7 +201,7 @@ impl<'a> Judgement<'a> {
     /// A refusal of a question that was not understood, or not looked at.
     pub(crate) fn refuse(about: About, reason: Reason) -> Self {
         let outcome = Outcome::Verdict(Verdict::deny(reason));
-        Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None }
+        Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None, login: None }
     }
 
     pub(crate) fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
@@ -206,7 +210,7 @@ impl<'a> Judgement<'a> {
             Ok(login) => Outcome::Login(login),
             Err(reason) => Outcome::Verdict(Verdict::deny(reason)),
         };
-        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code }
+        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code, login: None }
     }
 
     fn scram(client_id: &'a str, verdict: ScramVerdict<'a>) -> Self {
@@ -216,7 +220,15 @@ impl<'a> Judgement<'a> {
             (None, Err(reason)) => Outcome::Verdict(Verdict::deny(reason)),
             (None, Ok(_)) => Outcome::Verdict(Verdict::deny(Reason::InternalError)),
         };
-        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code: None }
+        Self {
+            about: About::Login,
+            client_id: Some(client_id),
+            topic: None,
+            tenant,
+            outcome,
+            token_code: None,
+            login: None,
+        }
     }
 }
 

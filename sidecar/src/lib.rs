@@ -27,6 +27,7 @@ mod http;
 mod line;
 mod listener;
 mod log_error;
+mod login_number;
 mod login_table;
 mod metrics;
 mod peer;

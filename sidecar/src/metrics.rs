@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     devices: Gauge,
     revision: Gauge<u64, AtomicU64>,
     logins: Gauge,
+    login_bytes: Gauge,
+    logins_unsaved: Counter,
     token_refusals: Family<CodeLabel, Counter>,
     slow_hash_seconds: Histogram,
     slow_hash_refusals: Family<HashRefusalLabel, Counter>,
@@ -95,6 +97,8 @@ impl Metrics {
             devices: Gauge::default(),
             revision: Gauge::default(),
             logins: Gauge::default(),
+            login_bytes: Gauge::default(),
+            logins_unsaved: Counter::default(),
             token_refusals: Family::default(),
             slow_hash_seconds: buckets(),
             slow_hash_refusals: Family::default(),
@@ -127,6 +131,10 @@ impl Metrics {
     fn register_logins(&mut self) {
         let registry = &mut self.registry;
         registry.register("logins", "Entries of the login table", self.logins.clone());
+        let help = "Room that the login table takes, marks of sessions included";
+        registry.register_with_unit("login_table", help, Unit::Bytes, self.login_bytes.clone());
+        let help = "Changes of the login table that are not on disk: a restart forgets them";
+        registry.register("logins_unsaved", help, self.logins_unsaved.clone());
         let help = "Refusals of token clients, by ApsaraMQ's codes";
         registry.register("token_refusals", help, self.token_refusals.clone());
         let help = "Time to compare a password with a slow hash, waiting aside";
@@ -191,8 +199,13 @@ impl Metrics {
         self.log_lines_suppressed.inc();
     }
 
-    pub(crate) fn logins(&self, entries: usize) {
+    pub(crate) fn logins(&self, entries: usize, bytes: usize) {
         self.logins.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.login_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn login_not_saved(&self) {
+        self.logins_unsaved.inc();
     }
 
     pub(crate) fn token_refused(&self, code: i8) {

@@ -19,6 +19,7 @@ impl<K: Hash + Eq, V> Shares<K, V> {
         Self { by_tenant: BTreeMap::new(), len: 0, capacity }
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -50,20 +51,5 @@ impl<K: Hash + Eq, V> Shares<K, V> {
             let tenant = tenant.clone();
             self.by_tenant.remove(&tenant);
         }
-    }
-
-    pub(crate) fn remove(&mut self, tenant: &str, key: &K) {
-        let Some(entries) = self.by_tenant.get_mut(tenant) else {
-            return;
-        };
-        self.len -= usize::from(entries.pop(key).is_some());
-        if entries.is_empty() {
-            self.by_tenant.remove(tenant);
-        }
-    }
-
-    /// All entries, each tenant's oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.by_tenant.values().flat_map(|entries| entries.iter().rev())
     }
 }

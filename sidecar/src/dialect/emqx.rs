@@ -102,7 +102,7 @@ fn authorize<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Ma
     let request = Request { target, qos, retain, notation: Notation::Mqtt };
     let Judged { verdict, tenant, token_code } = view.index.authorize_last_will(session, &request, view.now);
     let (client_id, topic, outcome) = (Some(client_id), Some(topic), Outcome::Verdict(verdict));
-    Ok(Judgement { about, client_id, topic, tenant, outcome, token_code })
+    Ok(Judgement { about, client_id, topic, tenant, outcome, token_code, login: None })
 }
 
 fn qos(fields: &Fields) -> Result<Option<Qos>, Malformed> {

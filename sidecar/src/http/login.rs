@@ -71,14 +71,16 @@ fn conclude(
     view: View<'_>,
 ) -> Response<Body> {
     let tenant = verdict.tenant.map(TenantIndex::instance_id).unwrap_or_default();
+    let mut number = None;
     match &verdict.result {
-        Ok(login) => dialect.remember(attempt, login, view),
+        Ok(login) => number = dialect.remember(attempt, login, view),
         Err(reason) if failures::is_guess(*reason) && service.failures.count(attempt, tenant, view.now) => {
             verdict.result = Err(Reason::TooManyFailures);
         }
         Err(_) => {}
     }
-    finish(service, dialect, &Judgement::login(attempt.credentials.client_id, verdict))
+    let judgement = Judgement::login(attempt.credentials.client_id, verdict);
+    finish(service, dialect, &Judgement { login: number, ..judgement })
 }
 
 fn not_ready(service: &Service, dialect: Dialect) -> Response<Body> {

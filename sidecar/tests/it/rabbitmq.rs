@@ -21,14 +21,14 @@ async fn vhost(server: &Server, client_id: &str, username: &str) -> Reply {
     server.form("/rabbitmq/vhost", &pairs).await
 }
 
-async fn resource(server: &Server, client_id: &str, kind: &str, name: &str, permission: &str) -> Reply {
+async fn resource(server: &Server, client_id: &str, kind: &str, name: &str, permission: &str, tags: &str) -> Reply {
     let pairs = [
         ("username", DEV1_USERNAME),
         ("vhost", "/"),
         ("resource", kind),
         ("name", name),
         ("permission", permission),
-        ("tags", ""),
+        ("tags", tags),
         ("client_id", client_id),
     ];
     server.form("/rabbitmq/resource", &pairs).await
@@ -55,14 +55,16 @@ async fn a_session_is_answered_call_by_call() {
     let server = Server::start().await;
     let accepted = (200, "allow", "ProofAccepted");
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "TicketMissing"));
-    assert_eq!(said(&login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await), accepted);
+    let logged_in = login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await;
+    assert_eq!(said(&logged_in), accepted);
+    let tags = &logged_in.headers["tags"];
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), accepted);
     let queue = format!("mqtt-subscription-{DEV1}qos0");
     for permission in ["configure", "read", "write"] {
-        assert_eq!(said(&resource(&server, DEV1, "queue", &queue, permission).await), accepted);
+        assert_eq!(said(&resource(&server, DEV1, "queue", &queue, permission, tags).await), accepted);
     }
     for permission in ["read", "write"] {
-        assert_eq!(said(&resource(&server, DEV1, "exchange", "amq.topic", permission).await), accepted);
+        assert_eq!(said(&resource(&server, DEV1, "exchange", "amq.topic", permission, tags).await), accepted);
     }
     let rule = "shop/own-topics rules[0]";
     assert_eq!(said(&topic(&server, DEV1, DEV1_USERNAME, "write", "acme.dev1.up").await), (200, "allow", rule));
@@ -121,7 +123,7 @@ async fn only_the_topic_exchange_and_ones_own_queues_are_there() {
         ("topic", "amq.topic", "read"),
         ("", "", ""),
     ] {
-        let reply = resource(&server, DEV1, kind, name, permission).await;
+        let reply = resource(&server, DEV1, kind, name, permission, "").await;
         assert_eq!(said(&reply), (200, "deny", "NotGranted"), "{kind} {name} {permission}");
     }
 }
@@ -178,7 +180,7 @@ async fn what_a_login_opened_is_judged_as_things_are_now() {
     disabled.devices[0].disabled = true;
     server.store.apply(&fixture::acme_key(), fixture::files(&disabled, 11)).unwrap();
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "Disabled"));
-    let reply = resource(&server, DEV1, "exchange", "amq.topic", "write").await;
+    let reply = resource(&server, DEV1, "exchange", "amq.topic", "write", "").await;
     assert_eq!(said(&reply), (200, "deny", "Disabled"));
     let reply = topic(&server, DEV1, DEV1_USERNAME, "write", "acme.dev1.up").await;
     assert_eq!(said(&reply), (200, "deny", "Disabled"));
