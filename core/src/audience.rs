@@ -26,7 +26,7 @@ pub(crate) struct Audiences {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Gate {
+pub(crate) enum Gate {
     ClientId(String),
     Label(String, String),
     Attribute(String, String),
@@ -109,7 +109,7 @@ pub(crate) fn well_formed(subject: &Subject, effect: Effect) -> Option<Subject> 
 }
 
 /// Facts of which a client must have at least one to be selected; `None` where nothing exact can be said.
-fn gates(subject: &Subject) -> Option<Vec<Gate>> {
+pub(crate) fn gates(subject: &Subject) -> Option<Vec<Gate>> {
     let Subject { everyone: _, device_selector, client_ids, attributes, access_keys } = subject;
     if let Some(ids) = client_ids.as_ref().filter(|ids| ids.iter().all(|id| !id.contains('*'))) {
         return Some(ids.iter().cloned().map(Gate::ClientId).collect());

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, encode};
+pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, device_bytes, encode, policy_bytes};
 pub(crate) use envelope::hex;
 pub use envelope::{Digest, EnvelopeError};
 pub use spare::{Spare, Spares};

@@ -155,7 +155,7 @@ pub struct DeviceCredentialStatus {
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
     /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
-    /// `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
+    /// `LoginNameTaken`, `OverBudget`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -202,6 +202,9 @@ reasons! {
         KeyIdTaken => False,
         /// An older `DeviceCredential` of the tenant has this login name.
         LoginNameTaken => False,
+        /// The tenant has more or larger devices than its `spec.limits` take, and this one is among the newest. Its client ID
+        /// stays taken.
+        OverBudget => False,
         /// The referenced Secret does not exist; or a generated one was deleted or emptied, and its key or password is lost.
         SecretMissing => False,
         /// The Secret has no usable `accessKeySecret`, `password` or `passwordHash`, lacks the label, or is one that

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::reasons;
-use crate::{Condition, Rotation, RotationStatus, SecretRef, schema};
+use crate::{Condition, Limits, Rotation, RotationStatus, SecretRef, schema};
 
 /// What one tenant of a broker owns: an instance ID, client-ID prefixes, a part of the topic space, access keys.
 ///
@@ -101,6 +101,11 @@ pub struct MqttTenantSpec {
     /// `SuperuserNotAllowed`.
     #[serde(default)]
     pub superusers_allowed: bool,
+
+    /// How much the tenant may ask of its broker: devices, policies, topics, subjects, bytes. Each limit has a default that a
+    /// fleet of 100,000 devices and a few hundred policies does not meet.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
 }
 
 /// One entry of a tenant's topic space.
@@ -252,7 +257,7 @@ pub struct MqttTenantStatus {
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
 
-    /// The conditions `Ready`, `Isolated` and `Published`.
+    /// The conditions `Ready`, `Isolated`, `Published` and `WithinBudget`.
     ///
     /// `Ready`: clients can log in and policies are in force. Reasons: `Ready`; or `Invalid`, `NotServed`, `Suspended`,
     /// `ClaimConflict`, `SecretProblem`, `PublishFailed`.
@@ -260,6 +265,7 @@ pub struct MqttTenantStatus {
     /// `NotServed`.
     /// `Published`: the sidecars can read the bundle that fits this generation. Reasons: `Published`; or `NotServed`,
     /// `CompileFailed`, `PublishFailed`.
+    /// `WithinBudget`: everything fits into `spec.limits`. Reasons: `WithinBudget`, `NearBudget`; or `OverBudget`, `NotServed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -374,6 +380,20 @@ reasons! {
         CompileFailed => False,
         /// The bundle could not be written; the last one stays in force and the operator tries again.
         PublishFailed => False,
+    }
+}
+
+reasons! {
+    /// Reasons of the condition `WithinBudget` of an `MqttTenant`: all its devices and policies fit into `spec.limits`.
+    pub enum TenantBudget for "WithinBudget" {
+        /// If and only if every limit is used up to less than 80 %.
+        WithinBudget => True,
+        /// Everything fits, and a limit is used up to 80 % or more: the message says which.
+        NearBudget => True,
+        /// Some devices or policies do not fit and are not in force: the message says how many, and which limits.
+        OverBudget => False,
+        /// Nothing is counted: no broker serves the tenant.
+        NotServed => Unknown,
     }
 }
 

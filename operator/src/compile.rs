@@ -3,6 +3,7 @@
 //! Pure: the same objects give the same bundle, whatever was there before. A mistake narrows: an Allow that cannot be
 //! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
 
+mod budget;
 mod device;
 mod identity;
 mod policy;
@@ -11,21 +12,27 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Spares, UnixSeconds};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes, policy_bytes};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{
     AclPolicy, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled,
-    RotationStatus, Stored, TenantReady,
+    RotationStatus, Stored, TenantBudget, TenantReady,
 };
 
 use crate::analysis::Analysis;
-use crate::finding::{self, Finding, Place, Told};
+use crate::finding::{self, Finding, Place, Severity, Told};
+
 use crate::policy_tests::TestOutcome;
 
+use budget::{Age, Book, Fit};
+pub use budget::{Beyond, BeyondDevice, BeyondPolicy, Budget, BudgetReport, Usage};
+pub(crate) use budget::{age, within};
+use device::Devices;
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};
+use policy::Draft;
 pub(crate) use policy::tenant_of as tenant_of_policy;
 pub use tenant::wanted_claims;
 
@@ -52,6 +59,8 @@ pub struct Gathered {
     pub devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     /// Its policies.
     pub policies: Vec<Arc<Stored<AclPolicy>>>,
+    /// Devices and policies that are more than it may have, of which no more is known.
+    pub beyond: Beyond,
 }
 
 /// What became of the Secret of a device or an access key.
@@ -161,6 +170,8 @@ pub struct Reports {
     pub policies: BTreeMap<String, PolicyReport>,
     /// Outcomes of the tests of policies, by name, where there are any and they were evaluated.
     pub tests: BTreeMap<String, TestOutcome>,
+    /// How far `spec.limits` are used.
+    pub budget: BudgetReport,
     /// When the next credential expires, is replaced, or stops being accepted beside another: that changes its report.
     pub next_change: Option<UnixSeconds>,
 }
@@ -234,7 +245,18 @@ impl Reports {
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
         });
         let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
-        keys.chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+        let limits = self.budget_problems(namespace, tenant);
+        keys.chain(limits).chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+    }
+
+    /// Limits that are exceeded, or nearly.
+    fn budget_problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
+        let told = move |severity, reason: TenantBudget, (budget, message): (Budget, String)| {
+            let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), message);
+            Told { severity, place: Some(format!("limits.{}", budget.as_str())), ..told }
+        };
+        let over = self.budget.exceeded().map(move |over| told(Severity::NotInForce, TenantBudget::OverBudget, over));
+        over.chain(self.budget.near().map(move |near| told(Severity::Suspicious, TenantBudget::NearBudget, near)))
     }
 
     /// Adds what was found about the policies when their bundle was analysed.
@@ -286,31 +308,54 @@ impl DeviceReport {
 /// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
 #[must_use]
 pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
-    let (tenant, access_keys) = tenant::compile(gathered);
-    let devices = device::compile(gathered, now);
-    let mut policies = Vec::new();
-    let mut reports = Reports {
-        next_change: access_keys
-            .iter()
-            .filter_map(|key| key.rotation.as_ref()?.next_change(now))
-            .chain(devices.next_change)
-            .min(),
+    let mut book = Book::new(&gathered.tenant.spec.limits);
+    let (mut tenant, access_keys) = tenant::compile(gathered);
+    let mut devices = device::compile(gathered, &mut book, now);
+    let mut drafts = policy::compile(gathered, &mut book);
+    fit_bytes(&mut book, &mut devices, &mut drafts);
+    let records = devices.records();
+    if devices.keys_closed {
+        tenant.access_keys.iter_mut().for_each(|key| key.disabled = true);
+    }
+    let settled = policy::settle(drafts, &gathered.beyond.policies, &mut book);
+    let next_changes = access_keys.iter().filter_map(|key| key.rotation.as_ref()?.next_change(now));
+    let reports = Reports {
+        next_change: next_changes.chain(devices.next_change).min(),
         access_keys,
         devices: devices.reports,
-        policies: BTreeMap::new(),
+        policies: settled.reports,
         tests: BTreeMap::new(),
+        budget: BudgetReport {
+            keys_closed: devices.keys_closed,
+            tenant_closed: settled.tenant_closed,
+            ..book.report()
+        },
     };
-    let mut compiler = policy::Compiler::new(&gathered.claims);
-    let mut sources: Vec<_> = gathered.policies.iter().collect();
-    sources.sort_by_key(|source| name_of(source.as_ref()));
-    for source in sources {
-        let (policy, mut report) = compiler.compile(source);
-        report.generation = kube::Resource::meta(source.as_ref()).generation;
-        reports.policies.insert(policy.name.clone(), report);
-        policies.push(policy);
+    Compiled { bundle: Bundle { tenant, policies: settled.policies, devices: records }, reports }
+}
+
+/// Measures records, devices and policies alike, in the order of their age. What is already out by its number is not measured.
+fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
+    let limit = book.limit(Budget::BundleBytes);
+    let by_number = Fit::Not(Budget::Policies);
+    let mut policies = drafts.iter_mut().filter(|draft| draft.fit != by_number).peekable();
+    let mut fits_policies_until = |book: &mut Book, age: Option<&Age>| {
+        while let Some(draft) = policies.next_if(|draft| age.is_none_or(|age| draft.age < *age)) {
+            if !book.take(Budget::BundleBytes, policy_bytes(&draft.policy)) && !matches!(draft.fit, Fit::Not(_)) {
+                draft.fit = Fit::Not(Budget::BundleBytes);
+            }
+        }
+    };
+    let records: Vec<(Age, Device)> = std::mem::take(&mut devices.devices);
+    for (age, device) in records {
+        fits_policies_until(book, Some(&age));
+        if book.take(Budget::BundleBytes, device_bytes(&device)) {
+            devices.devices.push((age, device));
+        } else {
+            devices.shrink(device, limit);
+        }
     }
-    let bundle = Bundle { tenant, policies, devices: devices.devices };
-    Compiled { bundle, reports }
+    fits_policies_until(book, None);
 }
 
 fn name_of(object: &impl kube::ResourceExt) -> String {

@@ -100,6 +100,9 @@ reasons! {
     InvalidQos => NotInForce,
     /// No filter of the tenant's topic space in force covers the topic of an Allow, so it grants nothing.
     OutsideTopicSpace => NotInForce,
+    /// The tenant's `spec.limits` have no room for it. An Allow grants nothing; a Deny denies everything to the policy's
+    /// subjects.
+    OverBudget => NotInForce,
     /// The language of an ACL file cannot say what the rule means: clients of brokers that read the file may do less.
     NarrowedInAclFile => NotInForce,
     /// An ACL file of all tenants in the cluster has no room for the tenant: its clients may do nothing by that file.

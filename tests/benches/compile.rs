@@ -64,6 +64,7 @@ fn compile_alone() {
         access_keys: BTreeMap::new(),
         devices: Vec::new(),
         policies: (0..POLICIES).map(stored).collect(),
+        beyond: mqtt_access_operator::compile::Beyond::default(),
     };
     let start = Instant::now();
     let compiled = compile(&gathered, 0);

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::cache::ObjectKey;
 use super::controller::{Context, now};
-use crate::compile::Reports;
+use crate::compile::{Budget, Reports};
 use crate::config::{Broker, Config};
 use crate::finding::FindingReason;
 use crate::isolation::{self, Isolation, Reach, Violation};
@@ -35,6 +35,7 @@ pub(super) struct Figures {
     policies: usize,
     findings: BTreeMap<FindingReason, usize>,
     rotations: Rotations,
+    limits: Limits,
     reach: Arc<Reach>,
 }
 
@@ -50,8 +51,23 @@ impl Figures {
             policies: bundle.policies.len(),
             findings,
             rotations: Rotations::of(reports, now()),
+            limits: Limits::of(reports),
             reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies)),
         }
+    }
+}
+
+/// Limits of `spec.limits` that are exceeded, with how many objects are out because of each, and those that nearly are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Limits {
+    exceeded: BTreeMap<Budget, usize>,
+    near: Vec<Budget>,
+}
+
+impl Limits {
+    fn of(reports: &Reports) -> Self {
+        let out = reports.budget.usage.iter().map(|(budget, usage)| (*budget, usage.out)).filter(|(_, out)| *out > 0);
+        Self { exceeded: out.collect(), near: reports.budget.near().map(|(budget, _)| budget).collect() }
     }
 }
 
@@ -105,6 +121,12 @@ struct RotationLabels {
     cause: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    broker: String,
+    limit: &'static str,
+}
+
 #[derive(Default)]
 struct Metrics {
     registry: Registry,
@@ -120,6 +142,8 @@ struct Metrics {
     overdue: Family<BrokerLabel, Gauge>,
     overlaps: Family<BrokerLabel, Gauge>,
     rotations: Family<RotationLabels, Counter>,
+    over_budget: Family<LimitLabels, Gauge>,
+    near_budget: Family<LimitLabels, Gauge>,
     leader: Gauge,
 }
 
@@ -147,6 +171,11 @@ impl Metrics {
         let help = "Keys and passwords whose previous one is still accepted";
         registry.register("rotation_overlaps_open", help, metrics.overlaps.clone());
         registry.register("rotations", "Keys and passwords that were replaced, by cause", metrics.rotations.clone());
+        let help =
+            "Devices, policies or topics that are not in force because a limit of their tenant has no room for them";
+        registry.register("over_budget", help, metrics.over_budget.clone());
+        let help = "Tenants that use 80 % of a limit or more, and do not exceed it";
+        registry.register("near_budget_tenants", help, metrics.near_budget.clone());
         let help = "Whether this replica reconciles: 1 in one of them, 0 in those that stand by, which count nothing else here";
         registry.register("leader", help, metrics.leader.clone());
         metrics
@@ -255,6 +284,7 @@ impl Board {
         let label = || BrokerLabel { broker: broker.to_owned() };
         let own: Vec<&Figures> = tenants.values().filter(|figures| figures.broker == broker).collect();
         let Metrics { findings, tenants, policies, devices, due, overdue, overlaps, .. } = &self.metrics;
+        self.count_limits(broker, &own);
         let rotations = |of: fn(&Rotations) -> usize| number(own.iter().map(|figures| of(&figures.rotations)).sum());
         due.get_or_create(&label()).set(rotations(|rotations| rotations.due));
         overdue.get_or_create(&label()).set(rotations(|rotations| rotations.overdue));
@@ -266,6 +296,16 @@ impl Board {
             let labels = FindingLabels { broker: broker.to_owned(), reason: reason.as_str() };
             let count = own.iter().filter_map(|figures| figures.findings.get(reason)).sum();
             findings.get_or_create(&labels).set(number(count));
+        }
+    }
+
+    fn count_limits(&self, broker: &str, own: &[&Figures]) {
+        for budget in Budget::ALL {
+            let labels = LimitLabels { broker: broker.to_owned(), limit: budget.as_str() };
+            let out = own.iter().filter_map(|figures| figures.limits.exceeded.get(&budget)).sum();
+            self.metrics.over_budget.get_or_create(&labels).set(number(out));
+            let near = own.iter().filter(|figures| figures.limits.near.contains(&budget)).count();
+            self.metrics.near_budget.get_or_create(&labels).set(number(near));
         }
     }
 
@@ -332,6 +372,7 @@ mod tests {
         let broker = Config::default().brokers.remove(0);
         let mut figures = Figures::of(&broker, &bundle, &Reports::default());
         figures.findings.insert(FindingReason::SelectsNobody, 2);
+        figures.limits = Limits { exceeded: [(Budget::DenyTopics, 3)].into(), near: vec![Budget::Globs] };
         (ObjectKey::new("ns", name), figures)
     }
 
@@ -354,6 +395,13 @@ mod tests {
         }
         let finding = "findings{broker=\"default\",reason=\"SelectsNobody\"} 4\n";
         assert!(told.contains(finding) && told.contains("reason=\"ShadowedByDeny\"} 0\n"), "{told}");
+        for expected in [
+            "over_budget{broker=\"default\",limit=\"denyTopics\"} 6\n",
+            "over_budget{broker=\"default\",limit=\"devices\"} 0\n",
+            "near_budget_tenants{broker=\"default\",limit=\"globs\"} 2\n",
+        ] {
+            assert!(told.contains(expected), "{told}");
+        }
         assert!(!told.contains("\"ns") && !told.contains("\"a\""), "an object is named: {told}");
         board.forget_unless(&ObjectKey::new("ns", "a"), Some("default"));
         board.forget_unless(&ObjectKey::new("ns", "b"), None);

@@ -13,7 +13,7 @@ use super::controller::{self, Context};
 use super::keys::{self, KeyError};
 use super::ticket_key::{self, TicketKeyError};
 use super::token_service::{self, RevocationsError};
-use crate::compile::{Gathered, wanted_claims};
+use crate::compile::{Beyond, BeyondDevice, Gathered, age, wanted_claims, within};
 use crate::config::Broker;
 
 /// Why it cannot be gathered.
@@ -51,6 +51,10 @@ pub(super) async fn gather<'a>(
     let ticket_key: Secret = ticket_key::ensure(context, key, broker).await?;
     let revoked_tokens = token_service::in_force(context, key, broker, controller::now()).await?;
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
+    // One that does not fit needs no Secret.
+    let (devices, beyond) = within(devices, tenant.spec.limits.filled().devices, |device| age(device.as_ref()));
+    let beyond = beyond.iter().map(|device| BeyondDevice::from(device.as_ref())).collect();
+    let beyond = Beyond { devices: beyond, ..Beyond::default() };
     let keys = keys::ensure(context, key, tenant, broker, &ticket_key, devices).await?;
     let gathered = Gathered {
         tenant: Arc::clone(tenant),
@@ -63,6 +67,7 @@ pub(super) async fn gather<'a>(
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,
+        beyond,
     };
     Ok(Gathering { gathered: Some(gathered), unfinished: keys.unfinished, standing, lock })
 }

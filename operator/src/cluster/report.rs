@@ -18,7 +18,7 @@ use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Effect, Policy};
 use mqtt_access_crds::{
     AccessKeyStatus, BundleStatus, Condition, DeviceCounts, DeviceReady, MqttTenant, MqttTenantStatus, PolicyAccepted,
-    Stored, TenantIsolated, TenantPublished, TenantReady,
+    Stored, TenantBudget, TenantIsolated, TenantPublished, TenantReady,
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -194,7 +194,16 @@ fn served_conditions(
         }
         None => (TenantPublished::PublishFailed, "the tenant owns nothing, so there is nothing to publish".to_owned()),
     };
-    vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
+    let (within, told) = match standing.claims() {
+        Some(_) => reports.budget.condition(),
+        None => (TenantBudget::NotServed, "nothing is published, so nothing is counted".to_owned()),
+    };
+    vec![
+        condition(tenant, ready.0, ready.1),
+        isolated,
+        condition(tenant, published.0, published.1),
+        condition(tenant, within, told),
+    ]
 }
 
 fn isolated(tenant: &MqttTenant, standing: &Isolation) -> Condition {

@@ -10,26 +10,40 @@ use mqtt_access_core::credential::device_key_id;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
+use super::budget::{Age, BeyondDevice, Book, Budget, age};
 use super::identity::{Identity, Proof};
-use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
+use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport};
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
 const MAX_LABEL_BYTES: usize = 8 * 1024;
+/// The most client IDs that are kept for devices that do not fit.
+const MAX_RESERVED: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Devices {
-    pub(super) devices: Vec<Device>,
+    /// Those that fit by their number, in the order of their age.
+    pub(super) devices: Vec<(Age, Device)>,
+    /// Records that keep the client IDs of those that do not fit.
+    reserved: Vec<Device>,
+    /// Whether there were too many of these.
+    pub(super) keys_closed: bool,
     pub(super) reports: BTreeMap<String, DeviceReport>,
     pub(super) next_change: Option<UnixSeconds>,
 }
 
-pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
-    let mut sources: Vec<_> = gathered.devices.iter().collect();
-    sources.sort_by_key(|(device, _)| (created(device.as_ref()), device.name_any()));
+pub(super) fn compile(gathered: &Gathered, book: &mut Book, now: UnixSeconds) -> Devices {
+    let mut sources: Vec<_> =
+        gathered.devices.iter().map(|(device, key)| (age(device.as_ref()), device, key)).collect();
+    sources.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let mut devices = Devices::default();
     let mut taken = Taken::default();
-    for (source, key) in sources {
+    let prefixes = &gathered.claims.client_id_prefixes;
+    for (age, source, key) in sources {
+        if !book.take(Budget::Devices, 1) {
+            devices.leave_out(prefixes, &mut taken, BeyondDevice::from(source.as_ref()), book.limit(Budget::Devices));
+            continue;
+        }
         let (device, mut report) = match source.as_result() {
             Ok(device) => one(gathered, &mut taken, device, key, now),
             Err(broken) => undecodable(gathered, &mut taken, broken),
@@ -37,11 +51,69 @@ pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
         let rotation = report.rotation.as_ref().and_then(|rotation| rotation.next_change(now));
         devices.next_change = devices.next_change.into_iter().chain(expiry).chain(rotation).min();
-        devices.devices.extend(device);
+        devices.devices.extend(device.map(|device| (age, device)));
         report.generation = kube::Resource::meta(source.as_ref()).generation;
         devices.reports.insert(source.name_any(), report);
     }
+    let mut beyond = gathered.beyond.devices.clone();
+    beyond.sort_by_key(BeyondDevice::age);
+    for device in beyond {
+        book.take(Budget::Devices, 1);
+        devices.leave_out(prefixes, &mut taken, device, book.limit(Budget::Devices));
+    }
     devices
+}
+
+impl Devices {
+    /// A device beyond the number that there may be: it cannot log in, and nobody else can with its client ID.
+    fn leave_out(&mut self, prefixes: &[String], taken: &mut Taken, device: BeyondDevice, limit: usize) {
+        let BeyondDevice { name, created: _, generation, client_id } = device;
+        let client_id = client_id.map(ClientIds::One).filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
+        let record = client_id.and_then(|one| reserve(name.clone(), one));
+        self.keep(record);
+        let report = DeviceReport { generation, ..told(over_budget(Budget::Devices, limit)) };
+        self.reports.insert(name, report);
+    }
+
+    /// A device whose record does not fit into the bundle.
+    pub(super) fn shrink(&mut self, device: Device, limit: usize) {
+        if let Some(report) = self.reports.get_mut(&device.name) {
+            let generation = report.generation;
+            *report = DeviceReport { generation, ..told(over_budget(Budget::BundleBytes, limit)) };
+        }
+        self.keep(reserve(device.name, device.client_id));
+    }
+
+    fn keep(&mut self, record: Option<Device>) {
+        let Some(record) = record else { return };
+        if self.reserved.len() < MAX_RESERVED {
+            self.reserved.push(record);
+        } else {
+            self.keys_closed = true;
+        }
+    }
+
+    /// The records of the bundle.
+    pub(super) fn records(&mut self) -> Vec<Device> {
+        let devices = std::mem::take(&mut self.devices).into_iter().map(|(_, device)| device);
+        let mut devices: Vec<Device> = devices.chain(std::mem::take(&mut self.reserved)).collect();
+        if self.keys_closed {
+            devices
+                .iter_mut()
+                .filter(|device| device.client_id.one().is_none())
+                .for_each(|device| device.disabled = true);
+        }
+        devices
+    }
+}
+
+fn over_budget(budget: Budget, limit: usize) -> Refusal {
+    let message = format!(
+        "the tenant's `limits.{}` of {limit} has no room for it, because it is among the newest; remove devices, or have the \
+         platform team raise the limit",
+        budget.as_str()
+    );
+    (DeviceReady::OverBudget, message)
 }
 
 fn one(

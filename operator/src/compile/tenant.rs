@@ -42,6 +42,8 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         authentication,
         token_revocations,
         superusers_allowed,
+        // Whatever exceeds them is not in the bundle.
+        limits: _,
     } = &tenant.spec;
     let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds } } = authentication;
     let (access_keys, reports) = access_keys(gathered);

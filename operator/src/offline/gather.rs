@@ -13,7 +13,9 @@ use mqtt_access_crds::{
 use thiserror::Error;
 
 use super::secrets::{Found, Secrets, SecretsError, Wanted};
-use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof, created, wanted_claims};
+use crate::compile::{
+    Beyond, BeyondDevice, Gathered, Identity, Key, KeyProblem, Proof, age, created, wanted_claims, within,
+};
 use crate::config::{Broker, Config};
 use crate::credential::{Owner, problem};
 use crate::finding::Told;
@@ -116,7 +118,11 @@ fn one(
     let own =
         |of: &str, namespace_of: Option<String>| of == tenant.name_any() && namespace_of.as_deref() == Some(&namespace);
     let devices = objects.devices.iter().filter(|device| own(&device.spec.tenant_ref.name, device.namespace()));
-    let devices = self::devices(sources, devices, broker, &claims.instance_id, &ticket_key)?;
+    // One that does not fit needs no Secret.
+    let (devices, beyond) = within(devices.collect(), tenant.spec.limits.filled().devices, |device| age(*device));
+    let beyond = beyond.into_iter().map(|device| BeyondDevice::from(&Stored::from(device.clone()))).collect();
+    let beyond = Beyond { devices: beyond, ..Beyond::default() };
+    let devices = self::devices(sources, devices.into_iter(), broker, &claims.instance_id, &ticket_key)?;
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
@@ -131,6 +137,7 @@ fn one(
         access_keys,
         devices,
         policies,
+        beyond,
     })
 }
 

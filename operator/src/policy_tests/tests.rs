@@ -62,6 +62,7 @@ fn gathered(tests: &Value) -> Gathered {
             (device("sensor", json!({"mechanisms": ["Scram", "Password"]})), login()),
         ],
         policies: vec![policy],
+        beyond: crate::compile::Beyond::default(),
     }
 }
 

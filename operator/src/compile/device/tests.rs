@@ -31,8 +31,9 @@ fn compiled(specs: &[Value]) -> Devices {
         access_keys: BTreeMap::new(),
         devices: devices.rev().collect(),
         policies: Vec::new(),
+        beyond: crate::compile::Beyond::default(),
     };
-    super::compile(&gathered, 0)
+    super::compile(&gathered, &mut Book::new(&gathered.tenant.spec.limits), 0)
 }
 
 fn key(spec: &Value) -> Key {
@@ -73,7 +74,8 @@ fn of_two_with_one_login_name_the_older_counts_chosen_or_not() {
 
 #[test]
 fn a_login_name_that_is_taken_keeps_the_client_id_and_nothing_else() {
-    let Devices { devices, reports, .. } = compiled(&[person("a-", "a-1"), device("a-1")]);
+    let mut compiled = compiled(&[person("a-", "a-1"), device("a-1")]);
+    let (devices, reports) = (compiled.records(), compiled.reports);
     assert_eq!(devices[1].client_id, ClientIds::from("a-1"));
     assert_eq!((&devices[1].login, &devices[1].secret), (&None, &None));
     assert_eq!((reports["d1"].username.as_deref(), reports["d1"].secret_name.as_deref()), (None, None));

@@ -1,0 +1,102 @@
+//! Limits of tenants: which values the API server takes, and what becomes of a tenant that shrinks below what is in force.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use mqtt_access_tests::operator_fixture::{
+    Cluster, DEVICES, Device, POLICIES, TENANTS, allow, client_id, device, edited, namespace, policy, rule, tenant,
+};
+use serde_json::{Value, json};
+
+pub(crate) async fn limits_out_of_bounds_are_refused(cluster: &Cluster) {
+    cluster.apply([namespace("bounds"), tenant("bounds", "t")]).await;
+    for (field, value) in [("devices", 0), ("policies", -1), ("denyTopics", 200_001), ("maxBcryptCost", 15)] {
+        let patch = json!({"spec": {"limits": {field: value}}});
+        let path = "/apis/mqttaccess.io/v1alpha1/namespaces/bounds/mqtttenants/t";
+        let refused = cluster.send(Method::PATCH, path, &patch).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("spec.limits.{field}")), "{refused}");
+    }
+    let told = cluster.wait_reason(TENANTS, "bounds", "t", "WithinBudget", "WithinBudget").await;
+    assert_eq!(told.generation, 1, "nothing of it was taken: {told:?}");
+}
+
+/// Ages are told in seconds, so each object waits for the next.
+pub(crate) async fn a_budget_that_shrinks_takes_the_newest_out_and_siblings_go_on(cluster: &Cluster) {
+    cluster.apply([namespace("shrink"), tenant("shrink", "t"), tenant("shrink", "sibling")]).await;
+    cluster.apply([device("shrink", "t", "z"), allow("shrink", "t", "z-open", &["shrink/t/#"])]).await;
+    let siblings = [device("shrink", "sibling", "s"), allow("shrink", "sibling", "sibling", &["shrink/sibling/#"])];
+    cluster.apply(siblings).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let subject = json!({"clientIds": [client_id("shrink", "t", "a")]});
+    let newer = policy("shrink", "t", "a-quiet", &subject, &[rule("Deny", &["shrink/t/secret"])]);
+    cluster.apply([device("shrink", "t", "a"), newer]).await;
+    for device in ["z", "a", "s"] {
+        cluster.wait_device("shrink", device, "Ready").await;
+    }
+    cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Compiled", "Compiled").await;
+    let (a, z) = (cluster.credentials("shrink", "a").await, cluster.credentials("shrink", "z").await);
+    cluster
+        .wait_bundles("the newest device to publish", |bundles| {
+            (bundles.publish(&a, "shrink/t/x") == "Allow shrink/z-open rules[0]").then_some(())
+        })
+        .await;
+    let before = cluster.bundles().await.versions().remove("shrink.sibling");
+    fewer_policies(cluster, &a, &z).await;
+    fewer_devices(cluster, &a, &z).await;
+    // And a sibling's edit is in force all the while.
+    let s = cluster.credentials("shrink", "s").await;
+    assert_eq!(cluster.bundles().await.publish(&s, "shrink/sibling/x"), "Allow shrink/sibling rules[0]");
+    assert_eq!(cluster.bundles().await.versions().remove("shrink.sibling"), before, "it was published anew");
+    cluster.delete(POLICIES, "shrink", "sibling").await;
+    cluster
+        .wait_bundles("the sibling's edit", |bundles| {
+            (bundles.publish(&s, "shrink/sibling/x") == "Deny NoRule").then_some(())
+        })
+        .await;
+}
+
+async fn limit(cluster: &Cluster, limits: &Value) {
+    cluster.patch(TENANTS, "shrink", "t", &json!({"spec": {"limits": limits}})).await;
+}
+
+/// The Deny does not fit any more: everything is denied to its device, until there is room again.
+async fn fewer_policies(cluster: &Cluster, a: &Device, z: &Device) {
+    limit(cluster, &json!({"policies": 1})).await;
+    let told = cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Accepted", "OverBudget").await;
+    assert!(
+        told.message.contains("everything is denied to its subjects: the tenant's `limits.policies` of 1"),
+        "{told:?}"
+    );
+    cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Compiled", "NotAccepted").await;
+    let told = cluster.wait_reason(TENANTS, "shrink", "t", "WithinBudget", "OverBudget").await;
+    assert!(told.message.contains("limits.policies: 2 of 1, so 1 objects are not in force"), "{told:?}");
+    assert_eq!(cluster.condition(TENANTS, "shrink", "t", "Ready").await.unwrap().reason, "Ready");
+    let bundles = cluster.bundles().await;
+    assert_eq!(bundles.publish(a, "shrink/t/x"), "Deny shrink/a-quiet rules[0]");
+    assert_eq!(bundles.publish(z, "shrink/t/x"), "Allow shrink/z-open rules[0]");
+    limit(cluster, &json!({"policies": 2})).await;
+    cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Accepted", "Accepted").await;
+    cluster.wait_reason(TENANTS, "shrink", "t", "WithinBudget", "NearBudget").await;
+    let bundles = cluster.bundles().await;
+    assert_eq!(bundles.publish(a, "shrink/t/x"), "Allow shrink/z-open rules[0]");
+    assert_eq!(bundles.publish(a, "shrink/t/secret"), "Deny shrink/a-quiet rules[0]");
+}
+
+/// The newest device is out, and its key is kept for the day it fits again.
+async fn fewer_devices(cluster: &Cluster, a: &Device, z: &Device) {
+    limit(cluster, &json!({"devices": 1})).await;
+    let told = cluster.wait_device("shrink", "a", "OverBudget").await;
+    assert!(told.message.contains("`limits.devices` of 1 has no room for it"), "{told:?}");
+    let bundles = cluster.bundles().await;
+    assert_eq!((bundles.login(a), bundles.login(z)), ("UnknownKey".to_owned(), "Allow".to_owned()));
+    limit(cluster, &json!({"devices": 2})).await;
+    cluster.wait_device("shrink", "a", "Ready").await;
+    assert_eq!(cluster.bundles().await.login(a), "Allow");
+    // A third one is left over, for the metrics.
+    let third = edited(device("shrink", "t", "0-third"), &json!({"metadata": {"labels": {"site": "lab"}}}));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    cluster.apply([third]).await;
+    cluster.wait_device("shrink", "0-third", "OverBudget").await;
+    assert!(cluster.get(DEVICES, "shrink", "0-third").await.unwrap()["status"]["secretName"].is_null());
+    assert!(cluster.secret("shrink", "0-third-mqtt").await.is_none(), "a key was made for a device that does not fit");
+}
