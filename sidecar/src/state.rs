@@ -40,7 +40,7 @@ mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,11 +169,6 @@ impl StateDir {
 /// Makes a folder that nobody else may look into.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// Replaces a private file as a whole.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, 0o600, |file| file.write_all(bytes))
 }
 
 /// Replaces a file as a whole, by one of this mode whatever the process's mask says.

@@ -75,6 +75,7 @@ impl Tenant {
             ticket_key: Secret::new(vec![1; 32]),
             scram: mqtt_access_core::scram::ScramSettings::default(),
             revoked_tokens: std::collections::BTreeSet::new(),
+            will_grace_seconds: 0,
             acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
             access_keys: [("backend".to_owned(), key())].into(),
             devices: devices.collect(),
