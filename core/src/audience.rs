@@ -4,11 +4,14 @@
 //! subject demands of the client (an exact client ID, a label, an attribute, a key), so that finding a client's
 //! audiences costs its own facts, not the number of policies.
 
+mod hanging;
+
 use std::collections::{BTreeSet, HashMap};
 
 use crate::client::{Client, Map, is_from_client_id};
 use crate::glob;
 use crate::policy::{Effect, Subject};
+pub(crate) use hanging::Hanging;
 
 /// The number of an audience within one index.
 pub(crate) type AudienceId = u32;

@@ -4,6 +4,7 @@
 //! ticket; authorization opens the ticket and judges everything that may have changed since, then asks the rules.
 
 mod key;
+mod known;
 mod login;
 mod owner;
 mod persona;

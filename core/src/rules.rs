@@ -10,6 +10,7 @@ mod denies;
 mod inline;
 mod levels;
 mod of_client;
+mod of_key;
 mod overlap;
 mod trie;
 mod walk;
@@ -30,6 +31,7 @@ pub use inline::{InlineAcl, InlineRule, InlineTopic};
 use levels::with_levels;
 pub use of_client::ClientRule;
 use of_client::Written;
+pub(crate) use of_key::AudiencesOfKey;
 use overlap::{Question, meets};
 use trie::{Entry, Trie};
 use walk::{Asked, Walk};
@@ -131,19 +133,14 @@ impl Rules {
         Principal { client, allow, deny }
     }
 
-    /// The audiences of a client whose client ID is proven, for keeping.
-    pub(crate) fn audiences_of(&self, client: &Client<'_>) -> Vec<AudienceId> {
-        self.audiences.of(client, Effect::Allow)
+    /// The audiences in which rules of an effect find a client, for keeping.
+    pub(crate) fn audiences_of(&self, client: &Client<'_>, effect: Effect) -> Vec<AudienceId> {
+        self.audiences.of(client, effect)
     }
 
     /// Audiences, which are in ascending order, in the form that decisions use: for keeping as long as the rules.
     pub(crate) fn audience_set(&self, audiences: Vec<AudienceId>) -> AudienceSet {
         self.deny.audience_set(audiences, true)
-    }
-
-    /// The audiences in which a Deny finds a client.
-    pub(crate) fn audiences_of_denied(&self, client: &Client<'_>) -> Vec<AudienceId> {
-        self.audiences.of(client, Effect::Deny)
     }
 
     /// Each policy with its audience.
@@ -231,8 +228,8 @@ pub(crate) fn topic_applies(topic: &Topic, effect: Effect, client: &Client<'_>, 
 }
 
 /// A principal whose audiences were found earlier.
-pub(crate) fn known_principal<'a>(client: Client<'a>, audiences: &'a AudienceSet) -> Principal<'a> {
-    Principal { client, allow: Belongs::Known(audiences), deny: Belongs::Known(audiences) }
+pub(crate) fn known_principal<'a>(client: Client<'a>, allow: &'a AudienceSet, deny: &'a AudienceSet) -> Principal<'a> {
+    Principal { client, allow: Belongs::Known(allow), deny: Belongs::Known(deny) }
 }
 
 #[derive(Default)]

@@ -1,12 +1,12 @@
 //! Clients that have logged in, as their tickets tell: what is judged anew at each of their requests.
 
-use super::key::{Key, proves_client_id, usual_mode};
+use super::key::{Key, proves_client_id};
 use super::{Session, TenantIndex};
 use crate::bundle::{AclDelivery, UnixSeconds};
 use crate::client::{Client, Grant, Mode};
 use crate::credential::ModeUsername;
 use crate::policy::Action;
-use crate::rules::{InlineAcl, Principal, known_principal};
+use crate::rules::{InlineAcl, Principal};
 use crate::ticket::{Ticket, Unverified, generation};
 use crate::token::Token;
 use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
@@ -117,12 +117,7 @@ impl TenantIndex {
         let grants: Vec<Grant> = ticket.tokens.iter().flat_map(Token::grants).collect();
         let grants = (ticket.mode == Mode::Token).then_some(grants.as_slice());
         let client = Client { grants, ..self.client(key, ticket, username.as_deref()) };
-        match key {
-            Key::Device(device, audiences) if client.client_id_proven && ticket.mode == usual_mode(device) => {
-                judge(&known_principal(client, audiences))
-            }
-            _ => judge(&self.rules.principal(client)),
-        }
+        judge(&self.principal(key, client))
     }
 
     /// A client as its ticket tells; without the grants of its tokens.

@@ -1,17 +1,17 @@
 //! One tenant's bundle, indexed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::key::{Key, may_connect, usual_mode};
-use crate::audience::AudienceId;
+use super::known::{DeviceAudiences, KeyAudiences, Pool};
+use super::persona::modes;
 use crate::bundle::{AccessKey, AclDelivery, Bundle, ClientIds, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
 use crate::password::{ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{AudienceSet, InlineAcl, Rules, known_principal};
+use crate::rules::{InlineAcl, Principal, Rules};
 use crate::template::TemplateError;
 use crate::token::{MAX_LIFETIME, Token};
 use crate::topic::Filter;
@@ -31,6 +31,8 @@ pub struct TenantIndex {
     pub(super) by_client_id: HashMap<String, usize>,
     by_key_id: HashMap<String, usize>,
     pub(super) by_login: HashMap<String, usize>,
+    /// The audiences of access keys' clients, by the keys' names.
+    of_keys: HashMap<String, KeyAudiences>,
     /// The devices with slow hashes, which stand in for those of names that do not exist.
     with_slow_hash: Vec<usize>,
 }
@@ -38,7 +40,7 @@ pub struct TenantIndex {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) device: Device,
-    pub(super) audiences: Arc<AudienceSet>,
+    pub(super) audiences: DeviceAudiences,
 }
 
 impl TenantIndex {
@@ -52,6 +54,7 @@ impl TenantIndex {
             by_client_id: HashMap::with_capacity(devices.len()),
             by_key_id: HashMap::with_capacity(devices.len()),
             by_login: HashMap::new(),
+            of_keys: HashMap::new(),
             with_slow_hash: Vec::new(),
             devices: Vec::with_capacity(devices.len()),
             tenant,
@@ -59,21 +62,25 @@ impl TenantIndex {
             policies,
             rules,
         };
-        let mut known = HashMap::new();
+        let mut pool = Pool::new();
         for device in devices {
-            index.add(device, &mut known);
+            index.add(device, &mut pool);
         }
+        let keys = index.tenant.access_keys.iter();
+        let of_keys = keys.map(|key| {
+            let client = index.key_client(key, Mode::Token);
+            (key.name.clone(), KeyAudiences::of(&client, &index.rules, &mut pool))
+        });
+        index.of_keys = of_keys.collect();
         Ok(index)
     }
 
-    fn add(&mut self, device: Device, known: &mut HashMap<Vec<AudienceId>, Arc<AudienceSet>>) {
+    fn add(&mut self, device: Device, pool: &mut Pool) {
         let place = self.devices.len();
-        let found = self.rules.audiences_of(&self.usual_client(&device));
-        let audiences = known.get(&found).cloned().unwrap_or_else(|| {
-            let shared = Arc::new(self.rules.audience_set(found.clone()));
-            known.insert(found, Arc::clone(&shared));
-            shared
-        });
+        let usual = usual_mode(&device);
+        let others = modes(&device).into_iter().filter(|mode| *mode != usual);
+        let clients = std::iter::once(usual).chain(others).map(|mode| self.device_client(&device, mode));
+        let audiences = DeviceAudiences::of(clients, &self.rules, pool);
         // The compiler writes each client ID and key ID once; should one come twice, the first one keeps it.
         if let Some(client_id) = device.client_id.one() {
             self.by_client_id.entry(client_id.to_owned()).or_insert(place);
@@ -168,7 +175,7 @@ impl TenantIndex {
             return None;
         }
         let Entry { device, audiences } = self.devices.get(self.stand_in(login_name, self.devices.len())?)?;
-        self.rules.inline(&known_principal(self.usual_client(device), audiences))
+        self.rules.inline(&audiences.principal(self.usual_client(device), &self.rules))
     }
 
     /// One of so many, always the same for a login name.
@@ -293,6 +300,17 @@ impl TenantIndex {
             access_key: None,
             superuser: device.superuser && self.tenant.superusers_allowed,
             grants: None,
+        }
+    }
+
+    /// A client with the audiences that were found when the bundle was indexed.
+    pub(super) fn principal<'a>(&'a self, key: Key<'a>, client: Client<'a>) -> Principal<'a> {
+        match key {
+            Key::Device(_, audiences) => audiences.principal(client, &self.rules),
+            Key::Access(key) => match self.of_keys.get(&key.name) {
+                Some(audiences) => audiences.principal(client, &self.rules),
+                None => self.rules.principal(client),
+            },
         }
     }
 
