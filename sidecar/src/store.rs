@@ -35,7 +35,10 @@ use offer::Checked;
 #[derive(Debug)]
 pub struct Store {
     current: ArcSwap<Snapshot>,
-    /// Locked by sources only, and never while a bundle is decoded: a large one delays no other tenant's.
+    /// Held while a change comes into force, and so for as long as that may wait for the volume: only by threads that may
+    /// block. Never while a bundle is decoded: a large one delays no other tenant's.
+    change: Mutex<()>,
+    /// Held for moments.
     book: Mutex<Book>,
     /// `None` where nothing is kept on disk.
     keeper: Option<Keeper>,
@@ -98,7 +101,8 @@ impl Store {
 
     fn new(clock: Clock, metrics: Arc<Metrics>, keeper: Option<Keeper>) -> Arc<Self> {
         let book = Mutex::new(Book::new(Arc::clone(&metrics)));
-        Arc::new(Self { current: ArcSwap::from_pointee(Snapshot::default()), book, keeper, metrics, clock })
+        let (current, change) = (ArcSwap::from_pointee(Snapshot::default()), Mutex::default());
+        Arc::new(Self { current, change, book, keeper, metrics, clock })
     }
 
     /// Puts into service what an earlier run left. Returns what of it is whole; `None` where the folder cannot be read.
@@ -140,6 +144,11 @@ impl Store {
     /// Takes a place in the order of what is said about a tenant, for an offer that follows.
     pub(crate) fn turn(&self, key: &TenantKey) -> Turn {
         self.lock().turn(key)
+    }
+
+    /// Says that no offer will follow a turn. Nothing, if one has.
+    pub(crate) fn withdraw(&self, turn: &Turn) {
+        self.lock().withdraw(turn);
     }
 
     /// [`Store::apply`], as if it had been called when the turn was taken.
@@ -231,21 +240,39 @@ impl Store {
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
+        let changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut book = self.lock();
         let result = change(&mut book);
+        let (loaded, changed) = (book.take_loaded(), book.take_changed());
+        let held = changed.then(|| (book.wanted(), book.tenants()));
+        drop(book);
         let now = self.clock.now();
-        if book.take_loaded() {
+        if loaded {
             self.metrics.loaded(now);
         }
-        if book.take_changed() {
-            // Before it comes into force; what is in force is saved once this is dropped.
-            let _acting = self.keeper.as_ref().map(|keeper| keeper.before(book.wanted()));
-            if let Some(index) = book.index() {
-                let snapshot = Snapshot { index: Some(index), changed: Some(now) };
-                self.metrics.publish(&Loaded::of(&snapshot));
-                self.current.store(Arc::new(snapshot));
-            }
-        }
+        let Some((wanted, tenants)) = held else {
+            return result;
+        };
+        let snapshot = tenants.map(|tenants| Snapshot { index: Some(BrokerIndex::new(tenants)), changed: Some(now) });
+        // Before it comes into force; what is in force is saved once this is dropped.
+        let acting = self.keeper.as_ref().map(|keeper| keeper.before(wanted));
+        let before = snapshot.map(|snapshot| {
+            self.metrics.publish(&Loaded::of(&snapshot));
+            self.current.swap(Arc::new(snapshot))
+        });
+        drop(acting);
+        drop(changing);
+        before.inspect(drop_when_unused);
         result
+    }
+}
+
+/// Waits a moment for the requests that still read this, so that it is not one of them that has to take down a large index.
+fn drop_when_unused(snapshot: &Arc<Snapshot>) {
+    for _ in 0..10 {
+        if Arc::strong_count(snapshot) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::Digest;
-use mqtt_access_core::index::BrokerIndex;
+use mqtt_access_core::index::TenantIndex;
 
 use super::Applied;
 use super::offer::{Checked, Decoded, ReloadError, Shard, may_follow};
@@ -35,6 +35,12 @@ type Complaint = (Option<Digest>, ReloadFailure);
 pub(crate) struct Turn {
     pub(super) key: TenantKey,
     number: u64,
+}
+
+impl Turn {
+    pub(crate) fn key(&self) -> &TenantKey {
+        &self.key
+    }
 }
 
 impl std::fmt::Debug for Book {
@@ -84,6 +90,10 @@ impl Book {
             Err(error) => self.refused(key, Some(digest), error),
         }
         applied
+    }
+
+    pub(super) fn withdraw(&mut self, turn: &Turn) {
+        self.close(&turn.key, |open| open == turn.number);
     }
 
     /// Ends turns of a tenant; whether there were any.
@@ -173,9 +183,8 @@ impl Book {
         std::mem::take(&mut self.loaded)
     }
 
-    /// What requests see; nothing until a list was complete.
-    pub(super) fn index(&self) -> Option<BrokerIndex> {
-        let tenants = self.held.values().map(|held| Arc::clone(&held.tenant));
-        self.complete.then(|| BrokerIndex::new(tenants))
+    /// What requests are judged by; nothing until a list was complete.
+    pub(super) fn tenants(&self) -> Option<Vec<Arc<TenantIndex>>> {
+        self.complete.then(|| self.held.values().map(|held| Arc::clone(&held.tenant)).collect())
     }
 }
