@@ -85,5 +85,5 @@ pub(crate) fn per_call(batches: usize, mut work: impl FnMut()) -> Duration {
         })
         .collect();
     times.sort_unstable();
-    times[batches / 2]
+    times.get(batches / 2).copied().unwrap()
 }

@@ -17,6 +17,6 @@ impl Random {
     }
 
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
+        from.get(self.below(from.len())).copied().unwrap()
     }
 }

@@ -16,7 +16,7 @@ use crate::random::Random;
 use crate::{another, client, compile, everyone, per_call, policy};
 
 /// What the figures assume of a tenant's Deny topics.
-const MAX_LEVELS: usize = 16;
+const MAX_LEVELS: usize = 32;
 const MAX_VARIABLES: usize = 8;
 const MAX_POLICIES: usize = 1_000;
 

@@ -1,7 +1,7 @@
 //! Very many levels with variables at one node: publishes beside them, and the index that holds them.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Duration;
 
 use mqtt_access_core::client::Map;
 use mqtt_access_core::policy::{Effect, Policy};
@@ -19,9 +19,9 @@ pub(crate) fn print() {
             let beside = policy("p", everyone(), effect, (0..count).map(topic));
             let rest = policy("q", everyone(), Effect::Allow, std::iter::once("a/+/c".to_owned()));
             let policies = [beside, rest];
-            let start = Instant::now();
+            let start = cpu_time();
             drop(compile(&policies));
-            let built = start.elapsed();
+            let built = cpu_time().saturating_sub(start);
             let usable = publish(&policies, Some("north"));
             let unusable = publish(&policies, None);
             println!("{:<32} {usable:<19?} {unusable:<12?} {built:?}", format!("{count} of {effect:?}"));
@@ -31,7 +31,7 @@ pub(crate) fn print() {
     memory();
 }
 
-fn publish(policies: &[Policy], site: Option<&str>) -> std::time::Duration {
+fn publish(policies: &[Policy], site: Option<&str>) -> Duration {
     let rules = compile(policies);
     let attributes: Map = site.map(|site| ("site".to_owned(), site.to_owned())).into_iter().collect();
     let principal = rules.principal(client(&attributes));
@@ -43,14 +43,22 @@ fn publish(policies: &[Policy], site: Option<&str>) -> std::time::Duration {
     })
 }
 
+/// What this thread has computed so far: an index is built once, and the machine has other things to do meanwhile.
+fn cpu_time() -> Duration {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(times.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or_default())
+}
+
 fn resident_bytes() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }
 
+type TopicOf = fn(usize) -> String;
+
 /// How the Deny topics of a tenant look, and what their index takes.
 fn memory() {
-    let kinds: [(&str, fn(usize) -> String); 4] = [
+    let kinds: [(&str, TopicOf); 4] = [
         ("lines", |number| format!("acme/line{number}/secret/#")),
         ("five levels", |number| {
             format!("a{}/b{}/c{}/d{}/e{number}", number % 10, number % 100, number % 1_000, number % 5)
@@ -63,9 +71,9 @@ fn memory() {
     for (kind, topic) in kinds {
         let policies = [policy("p", everyone(), Effect::Deny, (0..200_000).map(topic))];
         let before = resident_bytes();
-        let start = Instant::now();
+        let start = cpu_time();
         let rules = compile(&policies);
-        let built = start.elapsed();
+        let built = cpu_time().saturating_sub(start);
         let bytes = resident_bytes().saturating_sub(before) / 200_000;
         println!("index of 200,000 Deny topics, {kind:<26} {bytes:>6} bytes a topic, built in {built:?}");
         drop(rules);

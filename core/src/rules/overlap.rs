@@ -121,10 +121,12 @@ impl Overlap {
         if self.items == 0 {
             return Ok(None);
         }
-        match self.within::<FEW_TERMS, FEW_CONDITIONS>(question, concerned, work) {
-            Err(TooWide) => self.wide(question, concerned, work),
-            found => found,
-        }
+        let few = question.levels.len() <= FEW_LEVELS;
+        let found =
+            if few { self.within::<FEW_TERMS, FEW_CONDITIONS>(question, concerned, work) } else { Err(TooWide) };
+        found
+            .or_else(|TooWide| self.within::<MORE_TERMS, MORE_CONDITIONS>(question, concerned, work))
+            .or_else(|TooWide| self.wide(question, concerned, work))
     }
 
     /// Apart, so that only wide questions pay for the room on the stack.
@@ -139,6 +141,7 @@ impl Overlap {
         self.within::<MOST_TERMS, MOST_CONDITIONS>(question, concerned, work)
     }
 
+    #[inline(never)]
     fn within<const TERMS: usize, const CONDITIONS: usize>(
         &self,
         question: &Question<'_>,
@@ -156,8 +159,13 @@ pub(super) fn any_grows_dotted<'t>(mut topics: impl Iterator<Item = &'t Topic>) 
     topics.any(grows_dotted)
 }
 
-const FEW_TERMS: usize = 40;
-const FEW_CONDITIONS: usize = 20;
+/// Most questions have no more levels than this.
+const FEW_LEVELS: usize = 12;
+const FEW_TERMS: usize = 32;
+const FEW_CONDITIONS: usize = 16;
+/// As many as a question has within a tenant's budget.
+const MORE_TERMS: usize = 192;
+const MORE_CONDITIONS: usize = 40;
 /// As many as the longest topic has levels, and its end.
 const MOST_CONDITIONS: usize = crate::template::MAX_TEMPLATE_BYTES + 8;
 const MOST_TERMS: usize = 4 * crate::template::MAX_TEMPLATE_BYTES;

@@ -101,7 +101,7 @@ impl Overlap {
     }
 }
 
-impl<'i> Writer<'_, 'i> {
+impl Writer<'_, '_> {
     /// What a leading wildcard does not reach.
     fn lead(&mut self, question: &Question<'_>, levels: &[&str], hash: bool) -> Result<(), TooWide> {
         let index = self.index;

@@ -6,7 +6,7 @@ use crate::rules::audience_set::{AudienceSet, ItemsByAudience};
 use crate::rules::levels::with_levels;
 use crate::topic::{Filter, TopicName};
 
-/// The same numbers for the same seed (SplitMix64).
+/// The same numbers for the same seed (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -163,4 +163,121 @@ fn a_question_with_more_variables_than_there_is_room_for_says_so() {
         let found = world.mqtt.first(&question, &mut set.denied(), &mut Work::default());
         assert_eq!(found, Err(TooWide));
     });
+}
+
+/// A tenant's worst topics, within the budgets that the figures of the benchmarks assume.
+struct Worst {
+    levels: usize,
+    texts: usize,
+    plus: usize,
+    variables: usize,
+}
+
+impl Worst {
+    fn random(random: &mut Random) -> Self {
+        Self {
+            levels: 1 + random.below(16),
+            texts: [1, 2, 2, 3, 16, 300][random.below(6)],
+            plus: [0, 0, 3][random.below(3)],
+            variables: random.below(9),
+        }
+    }
+
+    /// Every level of what is asked is one of these texts; the last one is not, so that no topic meets it.
+    fn topic(&self, random: &mut Random) -> Option<Topic> {
+        let mut levels: Vec<String> = (0..self.levels)
+            .map(|place| match random.below(10) {
+                roll if roll < self.plus => "+".to_owned(),
+                9 if place < self.variables => format!("t{}${{client_attrs.none{place}}}", random.below(self.texts)),
+                _ => format!("t{}", random.below(self.texts)),
+            })
+            .collect();
+        levels.push(format!("never{}", random.below(self.texts)));
+        Topic::parse(&levels.join("/")).ok()
+    }
+
+    fn asked(&self, random: &mut Random) -> String {
+        let mut levels: Vec<&str> = (0..self.levels).map(|_| if random.below(4) == 0 { "+" } else { "t0" }).collect();
+        levels.push(if random.below(2) == 0 { "asked" } else { "never0" });
+        levels.push(if random.below(2) == 0 { "#" } else { "more" });
+        levels.join("/")
+    }
+}
+
+#[test]
+fn the_worst_question_within_the_budgets_looks_at_few_bits_of_each_topic() {
+    const ITEMS: usize = 20_000;
+    let mut random = Random(7);
+    let mut worst = 0;
+    for _ in 0..16 {
+        let way = Worst::random(&mut random);
+        let audiences = (0..ITEMS).map(|item| u32::try_from(item / 20).unwrap()).collect();
+        let world = World::new((0..ITEMS).map(|_| way.topic(&mut random)).collect(), audiences);
+        // Every other policy is about the client.
+        let set = world.by_audience.set((0..1_000).filter(|audience| audience % 2 == 0).collect(), true);
+        for round in 0..16 {
+            let asked = way.asked(&mut random);
+            let filter = Filter::parse(&asked).unwrap();
+            with_client("a", true, None, |client| {
+                with_levels(filter, |levels| {
+                    let target = Target::Subscribe(filter);
+                    let question = Question { target, levels, client, dotted: false, whole: false };
+                    let (found, work) = world.found(&question, &set);
+                    // The slow way is slow.
+                    assert!(round > 0 || found == world.expected(&question, &set), "{asked}");
+                    worst = worst.max(work.words);
+                });
+            });
+        }
+    }
+    let bits = worst * 64 / u64::try_from(ITEMS).unwrap();
+    println!("at most {bits} bits of each of {ITEMS} topics, {worst} words");
+    // One for each level, its wildcards, its variables, and the end.
+    assert!((2..=16 * 2 + 8 * 2 + 4).contains(&bits), "{bits}");
+}
+
+#[test]
+fn a_denial_by_an_early_rule_and_a_rare_level_cost_a_few_blocks() {
+    let topic = |item: usize| Topic::parse(&format!("a/b{item}/c")).ok();
+    let world = World::new((0..100_000).map(topic).collect(), vec![0; 100_000]);
+    let set = world.by_audience.set(vec![0], true);
+    for (asked, expected) in [("#", Some(0)), ("+/+/c", Some(0)), ("a/b99999/+", Some(99_999)), ("a/none/c", None)] {
+        let filter = Filter::parse(asked).unwrap();
+        with_client("a", true, None, |client| {
+            with_levels(filter, |levels| {
+                let target = Target::Subscribe(filter);
+                let question = Question { target, levels, client, dotted: false, whole: false };
+                let (found, work) = world.found(&question, &set);
+                assert_eq!(found, expected, "{asked}");
+                assert!(work.words <= 6 * Block::COST, "{asked} costs {} words", work.words);
+            });
+        });
+    }
+}
+
+#[test]
+fn thousands_of_variables_at_one_place_cost_no_more_than_one() {
+    let topic = |item: usize| Topic::parse(&format!("a/x{item}-${{client_attrs.site}}/b")).ok();
+    let world = World::new((0..20_000).map(topic).collect(), vec![0; 20_000]);
+    let set = world.by_audience.set(vec![0], true);
+    for (site, asked, expected) in [
+        (Some("north"), "a/x19999-north/b", Some(19_999)),
+        (Some("north"), "a/x19999-south/b", None),
+        // A value that cannot be used: any level is meant, and the first rule is the cause.
+        (None, "a/any/b", Some(0)),
+        (None, "a/any/c", None),
+        (Some("north/south"), "a/any/c", Some(0)),
+    ] {
+        let name = TopicName::parse(asked).unwrap();
+        with_client("a", true, site, |client| {
+            with_levels(name.into(), |levels| {
+                let target = Target::Publish(name);
+                let question = Question { target, levels, client, dotted: false, whole: false };
+                let (found, work) = world.found(&question, &set);
+                assert_eq!(found, expected, "{asked} with {site:?}");
+                let blocks = u64::try_from(Block::count_for(20_000)).unwrap();
+                assert!(work.words <= 2 * blocks * Block::COST, "{asked} with {site:?} costs {} words", work.words);
+            });
+        });
+    }
 }

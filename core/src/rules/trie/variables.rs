@@ -110,3 +110,81 @@ fn many(children: Vec<(Box<[Part]>, NodeId)>) -> Spellings {
     }
     spellings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Map, Mode};
+    use crate::template::{TemplateLevel, Topic};
+
+    fn parts(level: &str) -> Box<[Part]> {
+        let Topic::Template(levels) = Topic::parse(level).unwrap() else { panic!("exact") };
+        let Some(TemplateLevel::Variable(parts)) = levels.into_iter().next() else { panic!("no variable") };
+        parts
+    }
+
+    fn client<'a>(client_id: &'a str, attributes: &'a Map) -> Client<'a> {
+        Client {
+            client_id,
+            client_id_proven: true,
+            username: None,
+            mode: Mode::DeviceCredential,
+            tenant_id: "acme.t",
+            instance_id: "a",
+            tenant_attributes: attributes,
+            own_attributes: None,
+            labels: None,
+            access_key: None,
+            superuser: false,
+            grants: None,
+        }
+    }
+
+    #[test]
+    fn many_children_are_found_as_if_each_were_compared() {
+        let texts = ["", "a", "b", "ab", "a.b", "$", "$a"];
+        let variables = ["${clientid}", "${client_attrs.site}", "${clientid}${client_attrs.site}"];
+        let levels = texts.iter().flat_map(|before| {
+            variables
+                .iter()
+                .flat_map(move |it| ["", "a", "."].map(|after| format!("{before}{it}{after}").replace("$$", "${$}$")))
+        });
+        let known: Vec<Box<[Part]>> = levels.map(|level| parts(&level)).collect();
+        let mut children = Variables::default();
+        for (parts, child) in known.iter().zip(0..) {
+            assert_eq!(children.get_or_insert(parts, child), child);
+        }
+        for (parts, child) in known.iter().zip(0..) {
+            assert_eq!(children.get_or_insert(parts, 999), child, "{parts:?} is known");
+        }
+        assert!(matches!(children.0, Held::Many(_)));
+        let mut spelt = 0;
+        for (id, site) in [("a", "b"), ("$a", "a"), ("a.b", "b"), ("a/b", ""), ("b", "+")] {
+            let attributes: Map = [("site".to_owned(), site.to_owned())].into();
+            let client = client(id, &attributes);
+            for (first, dotted) in [(true, false), (false, false), (true, true), (false, true)] {
+                let position = Position { first, dotted };
+                let value = |variable: &_| client.variable(variable);
+                let usable = |parts: &[Part]| render::unusable(parts, position, value).is_none();
+                for text in ["a", "b", "ab", "aa", "aba", "a.", "$a", "$aa", "$$a", "a.bb", "a.ba.", "aab", "bb"] {
+                    let mut found = Vec::new();
+                    children.spelt(text, &client, position, |child| found.push(child));
+                    found.sort_unstable();
+                    let compared =
+                        known.iter().zip(0..).filter(|(it, _)| usable(it) && render::spells(it, text, value));
+                    let expected: Vec<NodeId> = compared.map(|(_, child)| child).collect();
+                    assert_eq!(found, expected, "{text} for {id} and {site}, {position:?}");
+                    spelt += found.len();
+                }
+                let mut found = 0;
+                // Brokers that confuse `.` with `/` are asked about what is spelt alone.
+                children.each(&client, Position { dotted: false, ..position }, |_, _| found += 1);
+                let expected = known
+                    .iter()
+                    .filter(|it| render::unusable(it, Position { dotted: false, ..position }, value).is_none());
+                assert_eq!(found, expected.count());
+            }
+        }
+        assert!(spelt > 30, "{spelt}");
+    }
+}
