@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 
-/// The most bytes of a tenant's section in one file.
-pub const MAX_SECTION_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of a tenant's section in one file. A file is written as a whole, also when only another tenant's section is
+/// new: with this much of one tenant, that takes a fraction of a second.
+pub const MAX_SECTION_BYTES: usize = 16 * 1024 * 1024;
 
 /// The most steps that are made for a tenant's section in one file: some seconds of work. A step is a level of a topic that is
 /// compared with those of others, or a client that is compared with a subject; a topic that is written out for a client is 8.
@@ -50,7 +51,7 @@ impl Closed {
     pub fn message(self) -> &'static str {
         match self {
             Self::TooLong => {
-                "its rules would take more than 64 MiB of the file; allow and deny fewer topics, or select fewer devices by each \
+                "its rules would take more than 16 MiB of the file; allow and deny fewer topics, or select fewer devices by each \
                  policy"
             }
             Self::TooMuchWork => {

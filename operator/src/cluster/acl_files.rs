@@ -61,8 +61,8 @@ struct Known {
     failures: u32,
 }
 
-/// A tenant as its files have it. One that is served and of whom nothing is known yet is in no file, and stays in those where
-/// it is.
+/// A tenant as its files have it. One that is served and of whom nothing is known yet stays for a moment in the files where it
+/// is, and is closed then.
 #[derive(Clone)]
 enum Standing {
     /// It owns nothing, so it is in no file.
@@ -125,7 +125,10 @@ impl AclFiles {
         revision: u64,
     ) -> Option<String> {
         let (current, problem) = self.known(&broker.name, |known| {
-            let waits = known.waiting.get(tenant).is_some_and(|waiting| waiting.revision == revision);
+            // Work that failed is begun again.
+            let begun = known.busy.contains_key(tenant);
+            let waits = |waiting: &Waiting| waiting.revision == revision && (waiting.bundle.is_some() || begun);
+            let waits = known.waiting.get(tenant).is_some_and(waits);
             let holds = matches!(known.tenants.get(tenant), Some(Standing::Compiled(compiled))
                 if compiled.revision == revision && compiled.sections.hold_at(now()));
             (waits || holds, known.problem(tenant))
@@ -295,3 +298,6 @@ async fn bring_up_to_date(context: &Context, broker: &Broker) {
 fn is_open(file: File) -> bool {
     !file.is_private()
 }
+
+#[cfg(test)]
+mod tests;

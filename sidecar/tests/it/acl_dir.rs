@@ -231,7 +231,7 @@ async fn a_tenant_whose_rules_take_long_holds_up_nobody_else_and_its_old_section
     // Meanwhile a device of the other tenant is disabled.
     let mut globex = fixture::globex();
     globex.devices[0].disabled = true;
-    desk.server.serve(&globex, 11);
+    desk.server.store.apply(&globex_key(), fixture::files(&globex, 11)).unwrap();
     let acl = |desk: &Desk| desk.text(File::MosquittoAcl).unwrap();
     desk.until("the neighbour's revocation", |desk| !acl(desk).contains("|mqtt-globex\n")).await;
     let text = acl(&desk);

@@ -128,7 +128,7 @@ fn of_policy<'i>(
             let Ok(topic) = Topic::parse(text) else { continue };
             match Granted::of(&topic) {
                 Ok(Some(topic)) => {
-                    allowed.add(draft, Wanted { written: Some(*written), conditions, text, topic }, before);
+                    allowed.add(draft, &Wanted { written: Some(*written), conditions, text, topic }, before);
                 }
                 Ok(None) => {}
                 Err(why) => draft.tell(written, format!("`{text}` is not allowed: {why}")),
@@ -151,7 +151,7 @@ fn superusers<'i>(draft: &mut Draft<'i, '_>, before: &mut Before<'_, 'i>) -> All
         let text = space.filter.as_str();
         if let Ok(Some(topic)) = Granted::of(&Topic::Template(text.split('/').map(level).collect())) {
             let conditions = Conditions::NONE;
-            allowed.add(draft, Wanted { written: None, conditions, text, topic }, before);
+            allowed.add(draft, &Wanted { written: None, conditions, text, topic }, before);
         }
     }
     let lines = std::mem::take(&mut allowed.lines).finish();
@@ -177,10 +177,10 @@ impl<'i> Allowed<'i> {
         Self { policy, clients, lines: Lines::default(), guarded: BTreeMap::new(), held: 0 }
     }
 
-    fn add(&mut self, draft: &mut Draft<'i, '_>, wanted: Wanted<'_, 'i>, before: &mut Before<'_, 'i>) {
-        let Wanted { written, conditions, topic, .. } = &wanted;
+    fn add(&mut self, draft: &mut Draft<'i, '_>, wanted: &Wanted<'_, 'i>, before: &mut Before<'_, 'i>) {
+        let Wanted { written, conditions, topic, .. } = wanted;
         let subscribers = if conditions.concern(Action::Subscribe) {
-            before.subscribers(draft, &self.clients, &wanted)
+            before.subscribers(draft, &self.clients, wanted)
         } else {
             Subscribers::All
         };

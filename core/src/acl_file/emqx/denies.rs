@@ -53,7 +53,9 @@ fn of_policy<'i>(draft: &mut Draft<'i, '_>, policy: &'i Policy, denies: &[Writte
         match terms {
             None => _ = everything.entry(action).or_default().insert(written.rule.index),
             Some(terms) => {
-                terms.into_iter().for_each(|term| lines.add(&action, &BTreeSet::new(), written.rule.index, term))
+                for term in terms {
+                    lines.add(&action, &BTreeSet::new(), written.rule.index, term);
+                }
             }
         }
         found.push(Deny { written: *written, clients: Rc::clone(&clients), conditions, topics });

@@ -128,25 +128,27 @@ pub(super) struct Joined<T> {
 
 /// The `ConfigMap` of a broker.
 pub(super) fn broker_map(files: &[File], tenants: &[(&ObjectKey, &Sections)]) -> Joined<String> {
-    joined(files.iter().copied().filter(|file| is_open(*file)).collect(), tenants, LIMIT, utf8)
+    let open: Vec<File> = files.iter().copied().filter(|file| is_open(*file)).collect();
+    joined(&open, tenants, LIMIT, utf8)
 }
 
 /// The Secret of a broker.
 pub(super) fn broker_secret(files: &[File], tenants: &[(&ObjectKey, &Sections)]) -> Joined<ByteString> {
-    joined(files.iter().copied().filter(|file| !is_open(*file)).collect(), tenants, LIMIT, ByteString)
+    let private: Vec<File> = files.iter().copied().filter(|file| !is_open(*file)).collect();
+    joined(&private, tenants, LIMIT, ByteString)
 }
 
 fn joined<T>(
-    files: Vec<File>,
+    files: &[File],
     tenants: &[(&ObjectKey, &Sections)],
     limit: usize,
     of: impl Fn(Vec<u8>) -> T,
 ) -> Joined<T> {
-    let crowded_out = crowded_out(&files, tenants, limit);
+    let crowded_out = crowded_out(files, tenants, limit);
     let nobody = BTreeSet::new();
     let parts = tenants.iter().map(|(tenant, sections)| (*sections, crowded_out.get(*tenant).unwrap_or(&nobody)));
     let parts: Vec<(&Sections, &BTreeSet<File>)> = parts.collect();
-    let closed = without_room(&files, &parts, limit);
+    let closed = without_room(files, &parts, limit);
     let data = files.iter().map(|file| (file.name().to_owned(), of(text(*file, &parts, &closed)))).collect();
     Joined { data, closed, crowded_out }
 }
@@ -179,9 +181,8 @@ fn crowded_out(
 /// The largest files that have to be closed until the rest fits. Nothing is cut: what is left could lack a Deny.
 fn without_room(files: &[File], parts: &[(&Sections, &BTreeSet<File>)], limit: usize) -> Vec<File> {
     let size = |file: File| {
-        let of = |(sections, closed): &(&Sections, &BTreeSet<File>)| match closed.contains(&file) {
-            true => sections.closed_size_in(file, Closed::NoRoom),
-            false => sections.size_in(file),
+        let of = |(sections, closed): &(&Sections, &BTreeSet<File>)| {
+            if closed.contains(&file) { sections.closed_size_in(file, Closed::NoRoom) } else { sections.size_in(file) }
         };
         file.of([]).expose().len() + parts.iter().map(of).sum::<usize>()
     };
@@ -243,4 +244,4 @@ fn names_of(files: &[File]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -61,7 +61,7 @@ pub(super) fn suspended(files: &[File], tenant: &ObjectKey, bundle: &Bundle, rev
     standing(files, tenant, bundle, revision, &|| true).unwrap_or(Standing::Nothing)
 }
 
-fn standing(
+pub(super) fn standing(
     files: &[File],
     tenant: &ObjectKey,
     bundle: Bundle,

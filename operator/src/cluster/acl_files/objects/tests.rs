@@ -9,6 +9,10 @@ const OPEN: [File; 2] = [File::Emqx, File::MosquittoAcl];
 
 /// What a tenant says whose section for EMQX takes about so many bytes; Mosquitto's is empty without devices.
 fn sections(name: &str, bytes: usize) -> Sections {
+    Sections::of(&TenantIndex::new(bundle(name, bytes), 1).unwrap(), 0)
+}
+
+pub(in crate::cluster::acl_files) fn bundle(name: &str, bytes: usize) -> Bundle {
     let tenant = Tenant {
         namespace: "ns".to_owned(),
         name: name.to_owned(),
@@ -43,7 +47,7 @@ fn sections(name: &str, bytes: usize) -> Sections {
     };
     let everyone = Subject { everyone: true, ..Subject::default() };
     let policies = vec![Policy { name: "p".to_owned(), subjects: vec![everyone], rules: vec![rule] }];
-    Sections::of(&TenantIndex::new(Bundle { tenant, policies, devices: Vec::new() }, 1).unwrap(), 0)
+    Bundle { tenant, policies, devices: Vec::new() }
 }
 
 /// Tenants by name, with about so many bytes each, in a `ConfigMap` of a limited size: its data, and who is closed.
@@ -51,7 +55,7 @@ fn joined_within(sizes: &[(&str, usize)], limit: usize) -> (String, Vec<File>, V
     let tenants = sizes.iter().map(|(name, size)| (ObjectKey::new("ns", *name), sections(name, *size)));
     let tenants: Vec<(ObjectKey, Sections)> = tenants.collect();
     let tenants: Vec<(&ObjectKey, &Sections)> = tenants.iter().map(|(key, sections)| (key, sections)).collect();
-    let Joined { data, closed, crowded_out } = joined(OPEN.into(), &tenants, limit, utf8);
+    let Joined { data, closed, crowded_out } = joined(&OPEN, &tenants, limit, utf8);
     assert!(data.values().map(String::len).sum::<usize>() <= limit.max(600), "{data:?}");
     assert!(crowded_out.values().all(|files| *files == BTreeSet::from([File::Emqx])), "{crowded_out:?}");
     (data["acl.conf"].clone(), closed, crowded_out.into_keys().map(|key| key.name).collect())
@@ -93,7 +97,7 @@ fn what_does_not_fit_at_all_denies_everything_and_is_never_cut() {
     let (text, closed, _) = joined_within(&[("a", 10_000)], 100);
     assert_eq!(closed, [File::Emqx]);
     assert!(text.starts_with("%% too large for Kubernetes") && text.ends_with("{deny, all}.\n"), "{text}");
-    let large = sections("a", LIMIT);
+    let large = sections("a", LIMIT + 10_000);
     let (data, closed) = tenant_data(&OPEN, &large);
     assert_eq!(closed, [File::Emqx]);
     assert!(data["acl.conf"].starts_with("%% too large for Kubernetes"), "{data:?}");
