@@ -134,7 +134,7 @@ impl Weighed<LoginKey> for Entry {
             Contesting::Ticket(ticket) => Some(ticket),
             Contesting::TooMany => None,
         });
-        std::iter::once(&self.ticket).chain(contesting).flat_map(|ticket| ticket.resources())
+        std::iter::once(&self.ticket).chain(contesting).flat_map(SplitTicket::resources)
     }
 
     fn shared_mut(&mut self) -> impl Iterator<Item = &mut Arc<Resources>> {
@@ -142,6 +142,6 @@ impl Weighed<LoginKey> for Entry {
             Contesting::Ticket(ticket) => Some(ticket),
             Contesting::TooMany => None,
         });
-        std::iter::once(&mut self.ticket).chain(contesting).flat_map(|ticket| ticket.resources_mut())
+        std::iter::once(&mut self.ticket).chain(contesting).flat_map(SplitTicket::resources_mut)
     }
 }
