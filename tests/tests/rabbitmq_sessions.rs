@@ -63,6 +63,11 @@ impl Cell {
     }
 }
 
+/// What the former one reads, and only that one.
+fn secret(client_id: &str) -> String {
+    format!("acme/secret/{client_id}")
+}
+
 /// Leaves the session that a cell begins with, and a message in it.
 async fn leave_session(world: &World, cell: Cell, client_id: &str) {
     world.make_known(cell.former, client_id).await;
@@ -70,9 +75,9 @@ async fn leave_session(world: &World, cell: Cell, client_id: &str) {
         return;
     }
     let mut former = world.stay_after_clean(cell.former, client_id).await;
-    former.subscribe("acme/secret", cell.qos).await.unwrap();
+    former.subscribe(&secret(client_id), cell.qos).await.unwrap();
     former.disconnect().await;
-    world.publish("acme/secret", client_id).await;
+    world.publish(&secret(client_id), client_id).await;
 }
 
 /// What a client may do that is not to have the session: nothing of it reaches the client, and a clean start ends it.
@@ -98,7 +103,7 @@ async fn is_kept_apart(world: &World, cell: Cell, client_id: &str, known: bool) 
         let mut former = world.stay(cell.former, client_id).await.unwrap();
         assert_eq!(former.next_message(SOON).await.unwrap().payload, client_id, "{cell:?}");
         former.disconnect().await;
-        world.publish("acme/secret", client_id).await;
+        world.publish(&secret(client_id), client_id).await;
     }
     starts_clean(world, cell, client_id).await;
 }
@@ -107,7 +112,7 @@ async fn is_kept_apart(world: &World, cell: Cell, client_id: &str, known: bool) 
 async fn starts_clean(world: &World, cell: Cell, client_id: &str) {
     let mut client = world.clean(cell.comes, client_id).await.unwrap();
     client.subscribe("acme/news", cell.qos).await.unwrap_or_else(|refused| panic!("{cell:?}: {refused:?}"));
-    world.publish("acme/secret", "not for all").await;
+    world.publish(&secret(client_id), "not for all").await;
     world.publish("acme/news", client_id).await;
     assert_eq!(client.next_message(SOON).await.unwrap().topic, "acme/news", "{cell:?}");
     assert_eq!(client.next_message(QUIET).await, None, "{cell:?}");
@@ -147,7 +152,7 @@ async fn has_nothing_to_take_up(world: &World, cell: Cell, client_id: &str) {
     };
     let mut client = connected.unwrap_or_else(|refused| panic!("{cell:?}: {refused}"));
     client.subscribe("acme/news", cell.qos).await.unwrap_or_else(|refused| panic!("{cell:?}: {refused:?}"));
-    world.publish("acme/secret", "not for all").await;
+    world.publish(&secret(client_id), "not for all").await;
     world.publish("acme/news", client_id).await;
     assert_eq!(client.next_message(SOON).await.unwrap().topic, "acme/news", "{cell:?}");
     assert_eq!(client.next_message(QUIET).await, None, "{cell:?}");
