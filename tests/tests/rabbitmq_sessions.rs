@@ -117,7 +117,7 @@ async fn starts_clean(world: &World, cell: Cell, client_id: &str) {
     assert_eq!(client.next_message(SOON).await.unwrap().topic, "acme/news", "{cell:?}");
     assert_eq!(client.next_message(QUIET).await, None, "{cell:?}");
     client.disconnect().await;
-    // What it leaves now is its own, and nobody else's.
+    // What it leaves now is its own.
     let mut client = world.stay_after_clean(cell.comes, client_id).await;
     client.subscribe("acme/news", QoS::AtLeastOnce).await.unwrap();
     client.disconnect().await;
@@ -196,7 +196,7 @@ async fn a_session_reaches_no_principal_but_its_own() {
         let id = cell.client_id("known");
         world.reserve(&id, cell.former == Principal::Device);
         leave_session(&world, cell, &id).await;
-        // The client ID is nobody's own any more.
+        // The client ID has no credential of its own any more.
         world.release(&id);
         tried(&world, cell, &id, true, false).await;
     }

@@ -20,7 +20,7 @@
 //! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
 //! place with the same topics: policies are the same in all of them, and a login counts in its own.
 //!
-//! **Persistent sessions** of RabbitMQ 3.10 belong to a client ID, whoever logs in with it next. The login table remembers
+//! **Persistent sessions** of RabbitMQ 3.10 belong to a client ID, and go to the next client that has it. The login table remembers
 //! whose session it is, and `read` on its queue is denied to another principal until that one has started clean: see
 //! `login_table/marks.rs`. From 3.12 on RabbitMQ asks other questions, some of them only once: a clean start could not be shown
 //! there. It asks on other paths (`/rabbitmq/v4/...`), its sessions are not kept apart, and its logins get no number.

@@ -13,7 +13,7 @@ pub(super) const MAX_IDLE: UnixSeconds = 30 * DAY;
 /// How long a broker may take to end the session whose client ID a new login takes over, in seconds.
 const TAKEOVER: UnixSeconds = 1;
 const MAX_CONTESTED: usize = 8;
-/// Bytes of an entry beside its texts, as measured: nodes, buckets and what the allocator adds.
+/// Bytes of an entry beside its texts, by estimate: nodes, buckets and what the allocator adds.
 const OVERHEAD: usize = 320;
 /// Bytes of the digest of a list of resources, in a line of the journal.
 const DIGEST_BYTES: usize = 67;

@@ -209,7 +209,7 @@ async fn a_forged_journal_grants_nothing() {
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "TicketForged"));
 }
 
-/// The questions of RabbitMQ 3.12 and later, on paths of their own: sessions are not kept apart there, and nobody is locked out.
+/// The questions of RabbitMQ 3.12 and later, on paths of their own: sessions are not kept apart there, and no client is locked out.
 #[tokio::test]
 async fn later_versions_ask_on_other_paths_and_get_no_number() {
     let server = Server::start().await;
