@@ -257,7 +257,7 @@ reasons! {
     /// may still be open.
     SessionContested,
     /// The broker keeps a session of this client ID that another principal, or one with other grants, opened: what it is
-    /// subscribed to is not this client's to read. A clean start ends that session, and so does deleting its queue.
+    /// subscribed to is not this client's to read. A clean start ends that session.
     SessionForeign,
     /// As [`Self::SessionForeign`], where nothing is known of the principal that opened the session, if there is one.
     SessionOwnerUnknown,

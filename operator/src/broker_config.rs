@@ -29,8 +29,11 @@ const EMQX_NODE_CACHES: &str = include_str!("broker_config/emqx-node-caches.conf
 /// A broker's software, as far as its settings differ between versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Software {
-    /// `rabbitmq.conf` of RabbitMQ 3.10 and later, with its plugin for MQTT.
+    /// `rabbitmq.conf` of RabbitMQ 3.10 and 3.11, with its plugin for MQTT.
     Rabbitmq,
+    /// `rabbitmq.conf` of RabbitMQ 3.12 and later, 4 included.
+    #[value(name = "rabbitmq-4")]
+    Rabbitmq4,
     /// `mosquitto.conf` of a Mosquitto 2 that reads the files of `--acl-dir`.
     Mosquitto,
     /// `emqx.conf` of EMQX 5.8.5 to 5.10.
@@ -118,6 +121,8 @@ impl Software {
         Ok(template
             .replace("@SIDECAR@", base(sidecar.unwrap_or(SIDECAR))?)
             .replace("@ACL_DIR@", folder(acl_dir.unwrap_or(ACL_DIR))?)
+            .replace("@RABBITMQ@", if self == Self::Rabbitmq4 { "rabbitmq/v4" } else { "rabbitmq" })
+            .replace("@VERSIONS@", if self == Self::Rabbitmq4 { "3.12 and later" } else { "3.10 and 3.11" })
             .replace("@EMQX@", if self == Self::Emqx6 { "v6" } else { "v5" })
             .replace("@SCRAM_ALGORITHM@", algorithm)
             .replace("@SCRAM_ITERATIONS@", &iterations.to_string()))
@@ -126,10 +131,12 @@ impl Software {
     fn check(self, broker: &Broker) -> Result<(), BrokerConfigError> {
         let name = || broker.name.clone();
         match self {
-            Self::Rabbitmq | Self::Mosquitto if broker.will_grace_seconds > 0 => {
+            Self::Rabbitmq | Self::Rabbitmq4 | Self::Mosquitto if broker.will_grace_seconds > 0 => {
                 Err(BrokerConfigError::WillGrace(name()))
             }
-            Self::Rabbitmq if broker.allow_dollar_topics => Err(BrokerConfigError::DollarTopics(name())),
+            Self::Rabbitmq | Self::Rabbitmq4 if broker.allow_dollar_topics => {
+                Err(BrokerConfigError::DollarTopics(name()))
+            }
             Self::Mosquitto if !broker.reads(Language::Mosquitto) => Err(BrokerConfigError::NeedsFiles(name())),
             _ => Ok(()),
         }
@@ -155,7 +162,7 @@ impl Software {
         let by_file = broker.is_some_and(|broker| broker.reads(Language::Emqx));
         let authorization = if by_file { EMQX_ACL_FILE } else { EMQX_AUTHORIZATION };
         match self {
-            Self::Rabbitmq => vec![RABBITMQ],
+            Self::Rabbitmq | Self::Rabbitmq4 => vec![RABBITMQ],
             Self::Mosquitto => vec![MOSQUITTO],
             Self::Emqx5 => vec![EMQX_AUTHENTICATION, authorization],
             Self::Emqx6 => vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES],

@@ -20,6 +20,7 @@ use crate::login_number::LoginNumber;
 use crate::login_table::LoginTable;
 use crate::metrics::labels;
 use crate::peer::Peer;
+use rabbitmq::Sessions;
 
 labels! {
     /// Which broker asks, in which of its versions.
@@ -30,8 +31,10 @@ labels! {
         EmqxV6 = "emqx_v6",
         /// EMQX 4, which is not served. To it a 200 is an allow.
         EmqxV4 = "emqx_v4",
-        /// RabbitMQ.
+        /// RabbitMQ 3.10 and 3.11.
         RabbitMq = "rabbitmq",
+        /// RabbitMQ 3.12 and later, which asks other questions about sessions.
+        RabbitMqV4 = "rabbitmq_v4",
         /// rmqtt, which is not served: it asks nothing about last wills, so that one tenant's client could publish to
         /// another tenant's topics.
         Rmqtt = "rmqtt",
@@ -116,6 +119,7 @@ impl Dialect {
             ("/emqx/v5", Self::EmqxV5),
             // A path that was mistyped in a configuration should still deny.
             ("/emqx", Self::EmqxV5),
+            ("/rabbitmq/v4", Self::RabbitMqV4),
             ("/rabbitmq", Self::RabbitMq),
             ("/rmqtt", Self::Rmqtt),
         ];
@@ -128,8 +132,10 @@ impl Dialect {
     /// What a question is about, as far as its path tells: for those that cannot be read.
     pub(crate) fn about(self, endpoint: &str) -> About {
         match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") => About::Login,
-            (Self::RabbitMq, "vhost" | "resource") => About::Resource,
+            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq | Self::RabbitMqV4, "user") => {
+                About::Login
+            }
+            (Self::RabbitMq | Self::RabbitMqV4, "vhost" | "resource") => About::Resource,
             _ => About::Unknown,
         }
     }
@@ -138,7 +144,7 @@ impl Dialect {
     pub(crate) fn login<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<Result<Attempt<'a>, Reason>> {
         match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6, "authn") => Some(emqx::login(fields).map_err(Reason::from)),
-            (Self::RabbitMq, "user") => Some(rabbitmq::login(fields)),
+            (Self::RabbitMq | Self::RabbitMqV4, "user") => Some(rabbitmq::login(fields)),
             _ => None,
         }
     }
@@ -146,7 +152,7 @@ impl Dialect {
     /// Keeps what the broker will not bring back; the number is for the reply.
     pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) -> Option<LoginNumber> {
         match self {
-            Self::RabbitMq => rabbitmq::remember(attempt, login, view),
+            Self::RabbitMq | Self::RabbitMqV4 => rabbitmq::remember(attempt, login, view),
             Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => None,
         }
     }
@@ -155,7 +161,8 @@ impl Dialect {
     pub(crate) fn judge<'a>(self, endpoint: &str, fields: &'a Fields, view: View<'a>) -> Judgement<'a> {
         let judged = match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
-            Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
+            Self::RabbitMq => rabbitmq::judge(endpoint, fields, view, Sessions::Kept),
+            Self::RabbitMqV4 => rabbitmq::judge(endpoint, fields, view, Sessions::NotKept),
             Self::EmqxV4 | Self::Rmqtt => return Judgement::refuse(About::Unknown, Reason::BrokerNotServed),
         };
         judged.unwrap_or_else(|Malformed| self.refuse(endpoint, fields, Reason::Malformed))
@@ -171,8 +178,8 @@ impl Dialect {
     fn client_id<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<&'a str> {
         let name = match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt, _) => "clientid",
-            (Self::RabbitMq, "topic") => "variable_map.client_id",
-            (Self::RabbitMq, _) => "client_id",
+            (Self::RabbitMq | Self::RabbitMqV4, "topic") => "variable_map.client_id",
+            (Self::RabbitMq | Self::RabbitMqV4, _) => "client_id",
         };
         fields.text(name).ok().flatten()
     }
@@ -182,6 +189,7 @@ impl Dialect {
         match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
             Self::RabbitMq => rabbitmq::write(outcome, login),
+            Self::RabbitMqV4 => rabbitmq::write(outcome, None),
             Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
             // Any other status, and any body that is not this JSON, lets the client in.
             Self::Rmqtt => Reply { status: 200, content_type: "application/json", body: emqx::DENY.to_owned() },
@@ -191,7 +199,7 @@ impl Dialect {
     /// Tells a broker that is asked about here and served, from one whose every question is refused.
     pub(crate) fn is_served(self) -> bool {
         match self {
-            Self::EmqxV5 | Self::EmqxV6 | Self::RabbitMq => true,
+            Self::EmqxV5 | Self::EmqxV6 | Self::RabbitMq | Self::RabbitMqV4 => true,
             Self::EmqxV4 | Self::Rmqtt => false,
         }
     }

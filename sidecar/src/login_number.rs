@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_reads_back_in_whatever_order_its_tags_come() {
+    fn a_number_reads_back_in_any_order_of_its_tags() {
         for number in [0, 1, 0x1234_5678, 0xFEDC_BA98, u32::MAX] {
             let tags = LoginNumber(number).tags();
             assert_eq!(LoginNumber::parse(&tags), Some(LoginNumber(number)), "{tags}");

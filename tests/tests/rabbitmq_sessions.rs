@@ -57,10 +57,15 @@ impl Cell {
         pairs.iter().copied().flat_map(each).collect()
     }
 
-    /// What the issue of a session comes to where the one that comes is not known to be its owner.
+    /// Why a client that is not known to be the owner of a session does not get it.
     fn reason(self, known: bool) -> &'static str {
         if known { "SessionForeign" } else { "SessionOwnerUnknown" }
     }
+}
+
+/// What the former one reads, and only that one.
+fn secret(client_id: &str) -> String {
+    format!("acme/secret/{client_id}")
 }
 
 /// Leaves the session that a cell begins with, and a message in it.
@@ -69,10 +74,10 @@ async fn leave_session(world: &World, cell: Cell, client_id: &str) {
     if cell.start == Start::NoQueue {
         return;
     }
-    let mut former = world.stay(cell.former, client_id).await.unwrap();
-    former.subscribe("acme/secret", cell.qos).await.unwrap();
+    let mut former = world.stay_after_clean(cell.former, client_id).await;
+    former.subscribe(&secret(client_id), cell.qos).await.unwrap();
     former.disconnect().await;
-    world.publish("acme/secret", client_id).await;
+    world.publish(&secret(client_id), client_id).await;
 }
 
 /// What a client may do that is not to have the session: nothing of it reaches the client, and a clean start ends it.
@@ -87,18 +92,18 @@ async fn is_kept_apart(world: &World, cell: Cell, client_id: &str, known: bool) 
             assert_eq!(world.sidecar().denials(reason).await - denied, 3, "{cell:?}");
         }
         Start::NoQueue => {
-            let mut client = world.stay(cell.comes, client_id).await.unwrap();
+            let mut client = world.stay_after_clean(cell.comes, client_id).await;
             assert_eq!(client.subscribe("acme/news", cell.qos).await, Err(SubscribeRefused::Closed), "{cell:?}");
             assert_eq!(world.sidecar().denials(reason).await - denied, 1, "{cell:?}");
         }
         Start::Clean => {}
     }
-    if cell.start == Start::Resumed && known {
-        // The session and its messages are still the former one's.
+    if cell.start == Start::Resumed && known && cell.former != Principal::Device {
+        // The session and its messages are still the former one's, where that one may still log in.
         let mut former = world.stay(cell.former, client_id).await.unwrap();
         assert_eq!(former.next_message(SOON).await.unwrap().payload, client_id, "{cell:?}");
         former.disconnect().await;
-        world.publish("acme/secret", client_id).await;
+        world.publish(&secret(client_id), client_id).await;
     }
     starts_clean(world, cell, client_id).await;
 }
@@ -107,13 +112,13 @@ async fn is_kept_apart(world: &World, cell: Cell, client_id: &str, known: bool) 
 async fn starts_clean(world: &World, cell: Cell, client_id: &str) {
     let mut client = world.clean(cell.comes, client_id).await.unwrap();
     client.subscribe("acme/news", cell.qos).await.unwrap_or_else(|refused| panic!("{cell:?}: {refused:?}"));
-    world.publish("acme/secret", "not for all").await;
+    world.publish(&secret(client_id), "not for all").await;
     world.publish("acme/news", client_id).await;
     assert_eq!(client.next_message(SOON).await.unwrap().topic, "acme/news", "{cell:?}");
     assert_eq!(client.next_message(QUIET).await, None, "{cell:?}");
     client.disconnect().await;
-    // What it leaves now is its own, and nobody else's.
-    let mut client = world.stay(cell.comes, client_id).await.unwrap();
+    // What it leaves now is its own.
+    let mut client = world.stay_after_clean(cell.comes, client_id).await;
     client.subscribe("acme/news", QoS::AtLeastOnce).await.unwrap();
     client.disconnect().await;
     let mut client = world.stay(cell.comes, client_id).await.unwrap();
@@ -126,7 +131,8 @@ async fn starts_clean(world: &World, cell: Cell, client_id: &str) {
 async fn has_its_session(world: &World, cell: Cell, client_id: &str) {
     let connected = match cell.start {
         Start::Clean => world.clean(cell.comes, client_id).await,
-        Start::Resumed | Start::NoQueue => world.stay(cell.comes, client_id).await,
+        Start::Resumed => world.stay(cell.comes, client_id).await,
+        Start::NoQueue => Ok(world.stay_after_clean(cell.comes, client_id).await),
     };
     let mut client = connected.unwrap_or_else(|refused| panic!("{cell:?}: {refused}"));
     if cell.start == Start::Resumed && cell.qos == QoS::AtLeastOnce {
@@ -141,11 +147,12 @@ async fn has_its_session(world: &World, cell: Cell, client_id: &str) {
 async fn has_nothing_to_take_up(world: &World, cell: Cell, client_id: &str) {
     let connected = match cell.start {
         Start::Clean => world.clean(cell.comes, client_id).await,
-        Start::Resumed | Start::NoQueue => world.stay(cell.comes, client_id).await,
+        Start::Resumed => world.stay(cell.comes, client_id).await,
+        Start::NoQueue => Ok(world.stay_after_clean(cell.comes, client_id).await),
     };
     let mut client = connected.unwrap_or_else(|refused| panic!("{cell:?}: {refused}"));
     client.subscribe("acme/news", cell.qos).await.unwrap_or_else(|refused| panic!("{cell:?}: {refused:?}"));
-    world.publish("acme/secret", "not for all").await;
+    world.publish(&secret(client_id), "not for all").await;
     world.publish("acme/news", client_id).await;
     assert_eq!(client.next_message(SOON).await.unwrap().topic, "acme/news", "{cell:?}");
     assert_eq!(client.next_message(QUIET).await, None, "{cell:?}");
@@ -189,7 +196,7 @@ async fn a_session_reaches_no_principal_but_its_own() {
         let id = cell.client_id("known");
         world.reserve(&id, cell.former == Principal::Device);
         leave_session(&world, cell, &id).await;
-        // The client ID is nobody's own any more.
+        // The client ID has no credential of its own any more.
         world.release(&id);
         tried(&world, cell, &id, true, false).await;
     }
@@ -215,7 +222,7 @@ async fn new_owner_of_a_client_id(world: &mut World) {
             assert_eq!(world.sidecar().denials("SessionForeign").await - denied, 1);
         }
         if start == Start::NoQueue {
-            let mut client = world.stay(cell.comes, &id).await.unwrap();
+            let mut client = world.stay_after_clean(cell.comes, &id).await;
             assert_eq!(client.subscribe("acme/news", QoS::AtLeastOnce).await, Err(SubscribeRefused::Closed));
         }
         starts_clean(world, cell, &id).await;
@@ -226,7 +233,7 @@ async fn new_owner_of_a_client_id(world: &mut World) {
 async fn many_at_once(world: &World) {
     let cell =
         Cell { former: Principal::Key, comes: Principal::OtherKey, start: Start::Resumed, qos: QoS::AtLeastOnce };
-    let id = cell.client_id("at once");
+    let id = cell.client_id("at-once");
     leave_session(world, cell, &id).await;
     for _ in 0..5 {
         let all = (0..20).map(|_| world.stay(cell.comes, &id));
@@ -269,7 +276,6 @@ async fn of_unknown_owners(world: &mut World) {
     }
 }
 
-/// The queue is the one that the sidecar's log names, and its name is not cut short here either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_subscription_of_a_shared_client_id_needs_one_clean_start() {
     let world = World::start().await;

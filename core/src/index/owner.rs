@@ -27,7 +27,7 @@ pub struct Kept {
     pub ticket: SplitTicket,
     /// Whose sessions it may take up.
     pub owner: SessionOwner,
-    /// Whether the client ID is that of one credential alone, so that nobody else logs in with it.
+    /// Whether the client ID is that of one credential alone, so that no other principal logs in with it.
     pub owns_client_id: bool,
 }
 
@@ -51,7 +51,7 @@ enum Credential<'a> {
 
 #[derive(Serialize)]
 struct Granted<'a> {
-    /// A token that is not bound to a client ID may be anybody's: only the same token is the same principal.
+    /// A token that is not bound to a client ID may be any client's: only the same token is the same principal.
     token_id: Option<&'a str>,
     act: Act,
     resources: &'a [String],

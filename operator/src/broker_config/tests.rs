@@ -34,6 +34,8 @@ fn nothing_is_left_to_fill_in() {
 fn every_broker_is_told_to_refuse_whom_the_sidecar_does_not_let_in() {
     for (software, needed) in [
         (Software::Rabbitmq, &["mqtt.allow_anonymous = false", "auth_backends.1 = http", "http_method = post"][..]),
+        (Software::Rabbitmq, &["3.10 and 3.11", ":8080/rabbitmq/user\n", ":8080/rabbitmq/resource\n"]),
+        (Software::Rabbitmq4, &["3.12 and later", ":8080/rabbitmq/v4/user\n", ":8080/rabbitmq/v4/resource\n"]),
         (
             Software::Mosquitto,
             &["allow_anonymous false", "use_username_as_clientid true", "acl_file /mqtt-access/acl/"],
@@ -74,7 +76,9 @@ fn settings_that_another_setting_makes_unsafe_are_not_printed() {
         assert_eq!(with(Software::Mosquitto, more), Err(BrokerConfigError::NeedsFiles(name())), "{more}");
     }
     assert!(with(Software::Mosquitto, ", aclFiles: [Mosquitto]").is_ok());
-    assert_eq!(with(Software::Rabbitmq, ", allowDollarTopics: true"), Err(BrokerConfigError::DollarTopics(name())));
+    for software in [Software::Rabbitmq, Software::Rabbitmq4] {
+        assert_eq!(with(software, ", allowDollarTopics: true"), Err(BrokerConfigError::DollarTopics(name())));
+    }
     assert!(with(Software::Emqx5, ", allowDollarTopics: true").is_ok());
     for (software, more) in [(Software::Rabbitmq, ""), (Software::Mosquitto, ", aclFiles: [Mosquitto]")] {
         let refused = with(software, &format!(", willGraceSeconds: 1{more}"));

@@ -20,9 +20,10 @@
 //! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
 //! place with the same topics: policies are the same in all of them, and a login counts in its own.
 //!
-//! **Persistent sessions** of RabbitMQ 3.10 belong to a client ID, whoever logs in with it next. The login table remembers
+//! **Persistent sessions** of RabbitMQ 3.10 belong to a client ID, and go to the next client that has it. The login table remembers
 //! whose session it is, and `read` on its queue is denied to another principal until that one has started clean: see
-//! `login_table/marks.rs`. RabbitMQ 4 asks other questions, which were not tried.
+//! `login_table/marks.rs`. From 3.12 on RabbitMQ asks other questions, some of them only once: a clean start could not be shown
+//! there. It asks on other paths (`/rabbitmq/v4/...`), its sessions are not kept apart, and its logins get no number.
 //!
 //! **Topics** arrive as routing keys, with `/` written as `.` and `+` as `*`. They are translated back; what was a `.` or
 //! a `*` in the topic itself cannot be told, which the index allows for (`Notation::Dotted`) and why client IDs
@@ -45,10 +46,24 @@ const EXCHANGE: &str = "amq.topic";
 /// QoS 0 and QoS 1 subscriptions of one client have a queue each.
 const QUEUE_SUFFIXES: [(&str, Queue); 2] = [("qos0", Queue::Transient), ("qos1", Queue::Persistent)];
 
-pub(super) fn judge<'a>(endpoint: &str, fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
+/// Whether the broker's questions tell whose session a client takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sessions {
+    /// They do, and only its owner may.
+    Kept,
+    /// They do not, as far as is known.
+    NotKept,
+}
+
+pub(super) fn judge<'a>(
+    endpoint: &str,
+    fields: &'a Fields,
+    view: View<'a>,
+    sessions: Sessions,
+) -> Result<Judgement<'a>, Malformed> {
     match endpoint {
         "vhost" => vhost(fields, view),
-        "resource" => resource(fields, view),
+        "resource" => resource(fields, view, sessions),
         "topic" => topic(fields, view),
         _ => Err(Malformed),
     }
@@ -104,18 +119,19 @@ fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
     Ok(judgement(About::Resource, client_id, None, &judged))
 }
 
-fn resource<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
+fn resource<'a>(fields: &'a Fields, view: View<'a>, sessions: Sessions) -> Result<Judgement<'a>, Malformed> {
     let client_id = fields.required("client_id")?;
     let (kind, name) = (fields.required("resource")?, fields.required("name")?);
     let permission = fields.required("permission")?;
     let mut judged = recognize(fields, client_id, view)?;
+    let ask = |permission| queue(fields, name, permission, view, sessions);
     // What is asked about a queue counts only where its client is admitted.
     if judged.verdict.is_allow() {
         let asked = match (kind, permission) {
             ("exchange", "read" | "write") if name == EXCHANGE => Ok(()),
-            ("queue", "configure") => queue(fields, name, QueuePermission::Configure, view)?,
-            ("queue", "read") => queue(fields, name, QueuePermission::Read, view)?,
-            ("queue", "write") => queue(fields, name, QueuePermission::Write, view)?,
+            ("queue", "configure") => ask(QueuePermission::Configure)?,
+            ("queue", "read") => ask(QueuePermission::Read)?,
+            ("queue", "write") => ask(QueuePermission::Write)?,
             _ => Err(Reason::NotGranted),
         };
         judged.verdict = asked.map_or_else(Verdict::deny, |()| judged.verdict);
@@ -131,11 +147,15 @@ fn queue(
     name: &str,
     permission: QueuePermission,
     view: View<'_>,
+    sessions: Sessions,
 ) -> Result<Result<(), Reason>, Malformed> {
     let client_id = fields.required("client_id")?;
     let Some(queue) = own_queue(name, client_id) else {
         return Ok(Err(Reason::NotGranted));
     };
+    if sessions == Sessions::NotKept {
+        return Ok(Ok(()));
+    }
     let session = SessionKey::new(tenant_of(client_id, view), vhost_of(fields)?, client_id);
     let login = fields.text("tags")?.and_then(LoginNumber::parse);
     Ok(view.logins.queue(&session, queue, permission, login))

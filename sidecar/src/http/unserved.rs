@@ -23,7 +23,7 @@ impl Unserved {
         let once = match dialect {
             Dialect::EmqxV4 => &self.emqx_4,
             Dialect::Rmqtt => &self.rmqtt,
-            Dialect::EmqxV5 | Dialect::EmqxV6 | Dialect::RabbitMq => return,
+            Dialect::EmqxV5 | Dialect::EmqxV6 | Dialect::RabbitMq | Dialect::RabbitMqV4 => return,
         };
         once.call_once(|| {
             let dialect = dialect.as_str();

@@ -13,7 +13,7 @@ pub(super) const MAX_IDLE: UnixSeconds = 30 * DAY;
 /// How long a broker may take to end the session whose client ID a new login takes over, in seconds.
 const TAKEOVER: UnixSeconds = 1;
 const MAX_CONTESTED: usize = 8;
-/// Bytes of an entry beside its texts, as measured: nodes, buckets and what the allocator adds.
+/// Bytes of an entry beside its texts, by estimate: nodes, buckets and what the allocator adds.
 const OVERHEAD: usize = 320;
 /// Bytes of the digest of a list of resources, in a line of the journal.
 const DIGEST_BYTES: usize = 67;
@@ -134,7 +134,7 @@ impl Weighed<LoginKey> for Entry {
             Contesting::Ticket(ticket) => Some(ticket),
             Contesting::TooMany => None,
         });
-        std::iter::once(&self.ticket).chain(contesting).flat_map(|ticket| ticket.resources())
+        std::iter::once(&self.ticket).chain(contesting).flat_map(SplitTicket::resources)
     }
 
     fn shared_mut(&mut self) -> impl Iterator<Item = &mut Arc<Resources>> {
@@ -142,6 +142,6 @@ impl Weighed<LoginKey> for Entry {
             Contesting::Ticket(ticket) => Some(ticket),
             Contesting::TooMany => None,
         });
-        std::iter::once(&mut self.ticket).chain(contesting).flat_map(|ticket| ticket.resources_mut())
+        std::iter::once(&mut self.ticket).chain(contesting).flat_map(SplitTicket::resources_mut)
     }
 }

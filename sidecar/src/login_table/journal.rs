@@ -1,7 +1,7 @@
 //! The login table on disk: segments of lines of JSON, appended, and compacted one after the other.
 //!
 //! Answers only put lines into a backlog ([`Backlog`]); a thread ([`Writer`]) writes them, so that a slow or full disk holds
-//! nobody up. The journal never takes more than its bound ([`Segments`]): before that, the oldest segment goes, after those of
+//! up no answer. The journal never takes more than its bound ([`Segments`]): before that, the oldest segment goes, after those of
 //! its lines that the table still holds were written anew. The table is bounded such that there is always something to leave
 //! out. What the disk refuses stays in the table, is counted, and is lost with the process.
 //!

@@ -7,7 +7,7 @@ use super::shares::Weighed as _;
 use super::*;
 
 const DAY: UnixSeconds = 24 * 60 * 60;
-/// Room for whatever a test puts there.
+/// Room for everything that a test puts there.
 const ROOMY: Limits = Limits { logins: 1 << 20, marks: 1 << 20, journal: 4 << 20, backlog: 8 << 20 };
 
 /// A table with room for so many logins of `flood`.

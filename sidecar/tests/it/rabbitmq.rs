@@ -208,3 +208,79 @@ async fn a_forged_journal_grants_nothing() {
     server.load_fixture();
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "TicketForged"));
 }
+
+/// The questions of RabbitMQ 3.12 and later, on paths of their own: sessions are not kept apart there, and no client is locked out.
+#[tokio::test]
+async fn later_versions_ask_on_other_paths_and_get_no_number() {
+    let server = Server::start().await;
+    let id = "GID_acme@@@one";
+    let pairs = [("username", SHARED_USERNAME), ("password", &shared_password(id)), ("client_id", id)];
+    let reply = server.form("/rabbitmq/v4/user", &pairs).await;
+    assert_eq!((said(&reply), reply.headers.get("tags")), ((200, "allow", "ProofAccepted"), None));
+    let queue = format!("mqtt-subscription-{id}qos1");
+    let resource = async |name: &str, permission| {
+        let pairs = [
+            ("username", SHARED_USERNAME),
+            ("vhost", "/"),
+            ("resource", "queue"),
+            ("name", name),
+            ("permission", permission),
+            ("tags", ""),
+            ("client_id", id),
+        ];
+        server.form("/rabbitmq/v4/resource", &pairs).await
+    };
+    for permission in ["configure", "read", "write"] {
+        assert_eq!(said(&resource(&queue, permission).await), (200, "allow", "ProofAccepted"));
+        let foreign = resource("mqtt-subscription-GID_acme@@@twoqos1", permission).await;
+        assert_eq!(said(&foreign), (200, "deny", "NotGranted"));
+    }
+    let topic = [
+        ("username", SHARED_USERNAME),
+        ("resource", "topic"),
+        ("name", "amq.topic"),
+        ("permission", "write"),
+        ("routing_key", "acme.one.up"),
+        ("variable_map.client_id", id),
+    ];
+    assert_eq!(server.form("/rabbitmq/v4/topic", &topic).await.body, "allow");
+    assert_eq!(server.form("/rabbitmq/v4", &topic).await.body, "deny");
+    assert_eq!(server.form("/rabbitmq/v5/user", &pairs).await.body, "deny");
+}
+
+#[tokio::test]
+async fn a_session_of_an_unknown_owner_is_read_by_the_owner_of_the_client_id_alone() {
+    let server = Server::start().await;
+    let ask = async |id: &str, username: &str, tags: &str, permission: &str| {
+        let name = format!("mqtt-subscription-{id}qos1");
+        let pairs = [
+            ("username", username),
+            ("vhost", "/"),
+            ("resource", "queue"),
+            ("name", &name),
+            ("permission", permission),
+            ("tags", tags),
+            ("client_id", id),
+        ];
+        server.form("/rabbitmq/resource", &pairs).await
+    };
+    let own = login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await.headers["tags"].clone();
+    assert_eq!(said(&ask(DEV1, DEV1_USERNAME, &own, "read").await), (200, "allow", "ProofAccepted"));
+    let id = "GID_acme@@@one";
+    let shared = login(&server, id, SHARED_USERNAME, &shared_password(id)).await.headers["tags"].clone();
+    let denied = (200, "deny", "SessionOwnerUnknown");
+    assert_eq!(ask(id, SHARED_USERNAME, &shared, "configure").await.body, "allow");
+    assert_eq!(said(&ask(id, SHARED_USERNAME, &shared, "read").await), denied);
+    // Questions of another connection, or of none that is known, show nothing.
+    for tags in [&own, "", "administrator"] {
+        assert_eq!(said(&ask(id, SHARED_USERNAME, tags, "configure").await), (200, "deny", "SessionContested"));
+    }
+    for (permission, expected) in
+        [("configure", "allow"), ("configure", "allow"), ("read", "allow"), ("write", "allow")]
+    {
+        assert_eq!(ask(id, SHARED_USERNAME, &shared, permission).await.body, expected);
+    }
+    let denials = "mqtt_access_sidecar_decisions_total{dialect=\"rabbitmq\",action=\"resource\",verdict=\"deny\",\
+                   reason=\"SessionOwnerUnknown\"}";
+    assert!((server.metric(denials).await - 1.0).abs() < 0.1);
+}

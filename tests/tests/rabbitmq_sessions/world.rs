@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mqtt_access_core::bundle::{
     AccessKey, AclDelivery, Bundle, Claims, ClientIds, Device, KeyUse, Revocations, SessionRules, Space, Spares,
@@ -18,11 +18,13 @@ use mqtt_access_core::secret::Secret;
 use mqtt_access_core::token::{self, Act, token_key};
 use mqtt_access_sidecar::{Clock, Files, Options, Store, serve};
 use mqtt_access_tests::mqtt::{Client, ConnectRefused};
-use mqtt_access_tests::{RabbitMq, http, ports};
+use mqtt_access_tests::{RabbitMq, http, ports, wait};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// Who logs in with a client ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +204,12 @@ impl World {
     /// Connects with a session that stays.
     pub(crate) async fn stay(&self, principal: Principal, client_id: &str) -> Result<Client, ConnectRefused> {
         self.connect(principal, client_id, false).await
+    }
+
+    /// As [`Self::stay`], just after a clean session: RabbitMQ refuses to take up the queue of that one while it is being deleted.
+    pub(crate) async fn stay_after_clean(&self, principal: Principal, client_id: &str) -> Client {
+        let deleted = async || self.stay(principal, client_id).await.ok();
+        wait::until("the queue of a clean session to be gone", SOON, deleted).await
     }
 
     async fn connect(&self, principal: Principal, client_id: &str, clean: bool) -> Result<Client, ConnectRefused> {

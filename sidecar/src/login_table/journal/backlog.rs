@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(pushed("a"), 0);
         assert!(backlog.lock().bytes <= 100 * each);
         assert_eq!(backlog.take().unwrap().len(), 75);
-        assert_eq!(pushed("a"), 50, "room again, for whoever needs it");
+        assert_eq!(pushed("a"), 50, "room again, for any tenant");
         backlog.close();
         assert_eq!(backlog.take().unwrap().len(), 50);
         assert!(backlog.take().is_none());

@@ -270,8 +270,7 @@ mod tests {
 
     #[test]
     fn an_owner_reads_back() {
-        for owner in [SessionOwner([0; 16]), SessionOwner([255; 16]), SessionOwner(std::array::from_fn(|at| at as u8))]
-        {
+        for owner in [SessionOwner([0; 16]), SessionOwner([255; 16]), SessionOwner(*b"0123456789abcdef")] {
             assert_eq!(unhex(&hex(owner)), Some(owner));
         }
         assert_eq!(unhex("x"), None);
