@@ -57,7 +57,7 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logins: LoginTable,
     pub(crate) hashes: SlowHashes,
-    pub(crate) failures: Failures,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) denials: DenialLog,
     pub(crate) timeouts: Timeouts,
     pub(crate) cause_header: bool,

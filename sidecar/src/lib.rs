@@ -30,7 +30,6 @@ mod metrics;
 mod peer;
 mod run;
 mod serve;
-mod shares;
 mod slow_hashes;
 mod source;
 mod state;

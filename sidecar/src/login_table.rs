@@ -15,9 +15,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::shares::Shares;
 
 use crate::metrics::Metrics;
-use crate::shares::Shares;
 use journal::{Journal, Record};
 
 /// RabbitMQ's, unless a client or a port names another.

@@ -1,7 +1,7 @@
 //! RabbitMQ: `rabbitmq_auth_backend_http` with the MQTT plugin in front. Replies are `allow` or `deny`, exactly.
 //!
 //! An allowed login is `allow` and nothing else, though tags could follow: RabbitMQ would make an atom of each, which its
-//! VM never frees. RabbitMQ tells no peer address at a login, so failed ones are limited by identity only.
+//! VM never frees. RabbitMQ tells no peer address at a login, so failed ones are limited by name only.
 //!
 //! RabbitMQ brings no ticket back. A login puts it into the login table under (virtual host, username, client ID), and every
 //! other question is judged by the ticket found there, as it stands now; without an entry there is no allow.
