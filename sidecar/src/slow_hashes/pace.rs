@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(pace.estimate(cost), 131_072_000);
         (0..100).for_each(|_| pace.note(cost, Duration::from_millis(50)));
         assert!((49_000_000..51_000_000).contains(&pace.estimate(cost)), "{pace:?}");
-        (0..100).for_each(|_| pace.note(cost, Duration::from_secs(3600)));
+        (0..100).for_each(|_| pace.note(cost, Duration::from_hours(1)));
         assert!(pace.estimate(cost) <= 5_300_000_000, "{pace:?}");
         (0..100).for_each(|_| pace.note(cost, Duration::ZERO));
         assert!(pace.estimate(cost) >= 13_000_000, "{pace:?}");
