@@ -25,7 +25,7 @@ pub use tenant::TenantIndex;
 use crate::bundle::UnixSeconds;
 use crate::claims::{self, Claimant, Outcome};
 use crate::client::Mode;
-use crate::password::ImportedHash;
+use crate::password::{HashCost, ImportedHash};
 use crate::ticket::{SplitTicket, Unverified};
 use crate::verdict::{Reason, Request, Verdict};
 
@@ -40,6 +40,8 @@ pub struct BrokerIndex {
     /// The oldest tenant in service that has SCRAM: its key makes decoys for client IDs of tenants that have none, and of
     /// nobody.
     first_with_scram: Option<Arc<TenantIndex>>,
+    /// The slow hash of all tenants in service that is the least work.
+    cheapest_hash: Option<ImportedHash>,
 }
 
 /// An authorization request with what identifies its client.
@@ -78,14 +80,17 @@ impl BrokerIndex {
         let claimants: Vec<Claimant<'_>> = tenants.iter().map(|tenant| tenant.claimant()).collect();
         let outcomes = claims::resolve(&claimants);
         let mut index = Self::default();
+        let mut cheapest: Option<(HashCost, &ImportedHash)> = None;
         for (tenant, outcome) in tenants.iter().zip(outcomes) {
             let id = tenant.instance_id().to_owned();
             if matches!(outcome, Outcome::Refused(_)) {
                 index.conflicting.insert(id, Arc::clone(tenant));
             } else {
                 index.serve(id, tenant);
+                cheapest = cheapest.into_iter().chain(tenant.cheapest_hash()).min_by_key(|(cost, _)| *cost);
             }
         }
+        index.cheapest_hash = cheapest.map(|(_, hash)| hash.clone());
         index
     }
 
@@ -118,9 +123,9 @@ impl BrokerIndex {
         self.first_with_scram.as_deref()
     }
 
-    /// A slow hash for passwords of clients that no tenant owns, so that they are refused no sooner than others.
-    fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
-        self.by_prefix.values().find_map(|tenant| tenant.decoy_hash(login_name))
+    /// The slow hash that a password costs of a client that no tenant owns: the cheapest, because nobody's work pays for it.
+    fn decoy_hash(&self) -> Option<&ImportedHash> {
+        self.cheapest_hash.as_ref()
     }
 
     /// The tenants in service.

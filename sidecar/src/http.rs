@@ -51,7 +51,7 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logins: LoginTable,
     pub(crate) hashes: SlowHashes,
-    pub(crate) failures: Failures,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) denials: DenialLog,
     pub(crate) unserved: Unserved,
     pub(crate) timeouts: Timeouts,

@@ -34,7 +34,6 @@ mod peer;
 mod probes;
 mod run;
 mod serve;
-mod shares;
 mod slow_hashes;
 mod source;
 mod state;

@@ -16,10 +16,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::dialect::{About, Dialect};
-use crate::slow_hashes::Priority;
 use crate::store::Snapshot;
 
-use labels::{CodeLabel, DecisionLabels, DialectLabel, FailureLabel, HashRefusalLabel, LaneLabel, TokenCode};
+use labels::{CodeLabel, DecisionLabels, DialectLabel, FailureLabel, HashRefusalLabel, TokenCode};
 pub(crate) use labels::{HashRefusal, ReloadFailure, VerdictLabel, labels};
 
 /// All counters of one sidecar.
@@ -42,7 +41,7 @@ pub(crate) struct Metrics {
     token_refusals: Family<CodeLabel, Counter>,
     slow_hash_seconds: Histogram,
     slow_hash_refusals: Family<HashRefusalLabel, Counter>,
-    slow_hashes_waiting: Family<LaneLabel, Gauge>,
+    slow_hashes_waiting: Gauge,
     change_age: Gauge,
     load_age: Gauge,
     loaded: AtomicU64,
@@ -102,7 +101,7 @@ impl Metrics {
             token_refusals: Family::default(),
             slow_hash_seconds: buckets(),
             slow_hash_refusals: Family::default(),
-            slow_hashes_waiting: Family::default(),
+            slow_hashes_waiting: Gauge::default(),
             change_age: Gauge::default(),
             load_age: Gauge::default(),
             loaded: AtomicU64::default(),
@@ -220,8 +219,8 @@ impl Metrics {
         self.slow_hash_refusals.get_or_create(&HashRefusalLabel { reason }).inc();
     }
 
-    pub(crate) fn slow_hashes_waiting(&self, lane: Priority, waiting: usize) {
-        self.slow_hashes_waiting.get_or_create(&LaneLabel { lane }).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub(crate) fn slow_hashes_waiting(&self, waiting: usize) {
+        self.slow_hashes_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn publish(&self, loaded: &Loaded) {

@@ -40,7 +40,8 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
     let Options { cause_header, state_dir, timeouts, explain: _ } = options;
     let logins = LoginTable::open(state_dir.as_deref(), store.clock().now(), Arc::clone(store.metrics()));
     let (cause_header, timeouts) = (*cause_header, *timeouts);
-    let (hashes, failures) = (SlowHashes::new(Arc::clone(store.metrics())), Failures::new());
+    let hashes = SlowHashes::new(Arc::clone(store.metrics()));
+    let failures = Arc::new(Failures::new());
     let (denials, unserved) = (DenialLog::new(), Unserved::new());
     http::router(Arc::new(Service { store, logins, hashes, failures, denials, unserved, timeouts, cause_header }))
 }

@@ -9,7 +9,7 @@ use crate::bundle::{AccessKey, AclDelivery, Bundle, ClientIds, Device, Tenant, U
 use crate::claims::Claimant;
 use crate::client::{Client, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
-use crate::password::{ImportedHash, Verifier};
+use crate::password::{HashCost, ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
 use crate::rules::{InlineAcl, Principal, Rules};
 use crate::template::TemplateError;
@@ -35,6 +35,8 @@ pub struct TenantIndex {
     of_keys: HashMap<String, KeyAudiences>,
     /// The devices with slow hashes, which stand in for those of names that do not exist.
     with_slow_hash: Vec<usize>,
+    /// The one of these whose hash is the least work.
+    cheapest_hash: Option<(HashCost, usize)>,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl TenantIndex {
             by_login: HashMap::new(),
             of_keys: HashMap::new(),
             with_slow_hash: Vec::new(),
+            cheapest_hash: None,
             devices: Vec::with_capacity(devices.len()),
             tenant,
             revision,
@@ -90,8 +93,10 @@ impl TenantIndex {
         }
         if let Some(login) = &device.login {
             self.by_login.entry(login.name.clone()).or_insert(place);
-            if matches!(login.password, Some(Verifier::Slow(_))) {
+            if let Some(Verifier::Slow(hash)) = &login.password {
                 self.with_slow_hash.push(place);
+                let hash = (hash.cost(), place);
+                self.cheapest_hash = self.cheapest_hash.into_iter().chain([hash]).min();
             }
         }
         self.devices.push(Entry { device, audiences });
@@ -157,13 +162,18 @@ impl TenantIndex {
     /// The slow hash that stands in for that of a login name. Hashes differ in what they cost, so each name has one of its own,
     /// as names that exist do.
     pub(super) fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
-        // A client ID of nobody's has every tenant asked: most have none, and that must cost nothing.
-        if self.with_slow_hash.is_empty() {
-            return None;
-        }
         let place = self.stand_in(login_name, self.with_slow_hash.len())?;
-        let entry = self.devices.get(*self.with_slow_hash.get(place)?)?;
-        match entry.device.login.as_ref()?.password.as_ref()? {
+        self.slow_hash(*self.with_slow_hash.get(place)?)
+    }
+
+    /// The slow hash that is the least work, with that work.
+    pub(super) fn cheapest_hash(&self) -> Option<(HashCost, &ImportedHash)> {
+        let (cost, place) = self.cheapest_hash?;
+        Some((cost, self.slow_hash(place)?))
+    }
+
+    fn slow_hash(&self, place: usize) -> Option<&ImportedHash> {
+        match self.devices.get(place)?.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
             Verifier::Fast(_) | Verifier::Filed { .. } => None,
         }
@@ -180,6 +190,9 @@ impl TenantIndex {
 
     /// One of so many, always the same for a login name.
     fn stand_in(&self, login_name: &str, of: usize) -> Option<usize> {
+        if of == 0 {
+            return None;
+        }
         let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
         let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         usize::try_from(number.checked_rem(u64::try_from(of).ok()?)?).ok()

@@ -167,7 +167,7 @@ pub(super) async fn served(
 }
 
 fn is_active(reason: DeviceReady) -> bool {
-    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::PasswordHashOverCap)
 }
 
 fn served_conditions(

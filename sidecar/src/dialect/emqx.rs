@@ -22,8 +22,8 @@
 //!   long a change may not reach it. Turn both caches off, or let authorization requests carry the ticket, which the
 //!   cache's key then holds. A session's subscriptions are never asked again.
 //! - EMQX sends up to 100 requests over one connection without waiting for answers (`enable_pipelining`), and HTTP answers
-//!   come in that order: a login that waits for a slow hash holds up those behind it, a second at first and then a quarter of
-//!   the time. Where passwords are slow, set `enable_pipelining` to 1 and `pool_size` to the logins at a time.
+//!   come in that order: a login that waits for a slow hash holds up those behind it; of each address a second at first, and then
+//!   a quarter of the time. Where passwords are slow, set `enable_pipelining` to 1 and `pool_size` to the logins at a time.
 
 mod scram;
 

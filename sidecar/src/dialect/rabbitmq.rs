@@ -2,7 +2,7 @@
 //!
 //! An allowed login is `allow` and eight tags: the number of the login, which RabbitMQ repeats in every question of that
 //! connection. RabbitMQ makes an atom of each tag, which its VM never frees: they are of a closed list of 128
-//! ([`crate::login_number`]). RabbitMQ tells no peer address at a login, so failed ones are limited by identity only.
+//! ([`crate::login_number`]). RabbitMQ tells no peer address at a login, so failed ones are limited by name only.
 //!
 //! RabbitMQ brings no ticket back. A login puts it into the login table under (virtual host, username, client ID), and every
 //! other question is judged by the ticket found there, as it stands now; without an entry there is no allow.
