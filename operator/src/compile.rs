@@ -26,9 +26,9 @@ use crate::finding::{self, Finding, Place, Severity, Told};
 
 use crate::policy_tests::TestOutcome;
 
-use budget::{Age, Book, Fit};
+pub(crate) use budget::{Age, SPARE_PLACES, age, within};
 pub use budget::{Beyond, BeyondDevice, BeyondPolicy, Budget, BudgetReport, Usage};
-pub(crate) use budget::{age, within};
+use budget::{Book, Fit};
 use device::Devices;
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};

@@ -3,6 +3,7 @@
 
 mod events;
 mod objects;
+mod outlines;
 mod tests_passed;
 mod unserved;
 mod write;
