@@ -118,7 +118,7 @@ pub struct DeviceCredentialSpec {
     /// `password`, at least 8 bytes of text without control characters (a line break at its end is one), or, for
     /// `[Password]` alone, `passwordHash`: bcrypt (`$2b$12$...`), or argon2id, PBKDF2 or scrypt as a PHC string
     /// (`$argon2id$v=19$m=19456,t=2,p=1$...`), so that users move over without anyone knowing a password. A hash that costs
-    /// too much to check (bcrypt beyond 14) is refused, and so is one for `Scram`. A `username` in the Secret is not read.
+    /// too much to check (beyond the tenant's `limits.maxBcryptCost`, 12 where left out) is refused, and so is one for `Scram`. A `username` in the Secret is not read.
     ///
     /// In a generated Secret, a `password` that you put there is the new one. No bundle holds a password, so one that was
     /// emptied or whose Secret was deleted cannot be restored: its device is refused and says `SecretMissing`.
@@ -154,7 +154,7 @@ pub struct DeviceCredentialStatus {
     pub observed_generation: Option<i64>,
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
-    /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
+    /// device), `HashTooCostly` (it can, but its hash costs more than is accepted now); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
     /// `LoginNameTaken`, `OverBudget`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -188,6 +188,9 @@ reasons! {
         Ready => True,
         /// `spec.superuser` is `true` and the tenant does not allow superusers: an ordinary device.
         SuperuserNotAllowed => True,
+        /// Its `passwordHash` costs more than the tenant's `limits.maxBcryptCost`, and was accepted before: the device can log in.
+        /// A new hash as costly would be refused.
+        HashTooCostly => True,
         /// The object does not decode as this version of the operator knows it. Its client ID stays taken.
         Invalid => False,
         /// No `MqttTenant` of this name in the namespace.

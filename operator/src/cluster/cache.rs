@@ -314,7 +314,8 @@ mod tests {
 
     /// Names of the whole ones, and how many bytes the cache holds of all.
     fn held(cache: &Cache<Policy>) -> (Vec<String>, usize) {
-        let policies = || cache.group(&tenant("t"));
+        let group = tenant("t");
+        let policies = || cache.group(&group);
         let whole = policies().filter(|policy| policy.2.is_some()).map(|policy| policy.0.clone()).collect();
         (whole, policies().map(|policy| policy.2.as_ref().map_or(0, String::len)).sum())
     }

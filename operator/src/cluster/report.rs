@@ -142,7 +142,7 @@ pub(super) async fn served(
 }
 
 fn is_active(reason: DeviceReady) -> bool {
-    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::HashTooCostly)
 }
 
 fn served_conditions(

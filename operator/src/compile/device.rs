@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::{ClientIds, Device, LoginName, Spares, UnixSeconds};
 use mqtt_access_core::credential::device_key_id;
+use mqtt_access_core::password::Verifier;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
 use super::budget::{Age, BeyondDevice, Book, Budget, age};
 use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport};
+use crate::credential::is_too_costly;
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
@@ -209,8 +211,23 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
     } else if device.superuser && !gathered.tenant.spec.superusers_allowed {
         let message = "an ordinary device: its tenant has not set `spec.superusersAllowed`";
         (DeviceReady::SuperuserNotAllowed, message.to_owned())
+    } else if let Some(limit) = costs_more_than(gathered, device) {
+        let message = format!(
+            "the device can log in, and its `passwordHash` costs more than the tenant's `limits.maxBcryptCost` of {limit}, so \
+             that no other one as costly is accepted; make a cheaper one"
+        );
+        (DeviceReady::HashTooCostly, message)
     } else {
         (DeviceReady::Ready, "the device can log in".to_owned())
+    }
+}
+
+/// The limit of its tenant that a hash exceeds: it was accepted before.
+fn costs_more_than(gathered: &Gathered, device: &Device) -> Option<u32> {
+    let limit = gathered.tenant.spec.limits.filled().max_bcrypt_cost;
+    match device.login.as_ref()?.password.as_ref()? {
+        Verifier::Slow(hash) if is_too_costly(hash, limit) => Some(limit),
+        _ => None,
     }
 }
 

@@ -52,6 +52,25 @@ pub(crate) fn read_password(name: &str, secret: &KubeSecret, scram: bool) -> Res
     }
 }
 
+/// Why a hash is refused that costs more than its tenant accepts; `None` where it does not.
+pub(crate) fn too_costly(name: &str, hash: &ImportedHash, max_bcrypt_cost: u32) -> Option<String> {
+    is_too_costly(hash, max_bcrypt_cost).then(|| {
+        invalid(
+            name,
+            &format!(
+                "has a `passwordHash` that costs more than the tenant's `limits.maxBcryptCost` of {max_bcrypt_cost}; make a \
+                 cheaper one, or have the platform team raise the limit"
+            ),
+        )
+    })
+}
+
+/// Whether a hash takes longer than bcrypt at this cost. Those of the other kinds are capped when they are read.
+pub(crate) fn is_too_costly(hash: &ImportedHash, max_bcrypt_cost: u32) -> bool {
+    let cost = hash.as_str().strip_prefix("$2").and_then(|rest| rest.split('$').nth(1)?.parse::<u32>().ok());
+    cost.is_some_and(|cost| cost > max_bcrypt_cost)
+}
+
 /// Whether a Secret may be referred to at all.
 fn admit(secret: &KubeSecret) -> Result<(), &'static str> {
     let labels = secret.metadata.labels.as_ref();
@@ -133,5 +152,14 @@ mod tests {
             assert!(told.contains(expected), "{told}");
             assert!(!told.contains("horse") && !told.contains("hunter") && !told.contains("$31$"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_hash_may_cost_what_its_tenant_accepts() {
+        let hash = |cost: &str| BCRYPT.replace("$04$", cost).parse::<ImportedHash>().unwrap();
+        assert_eq!(too_costly("s", &hash("$12$"), 12), None);
+        let told = too_costly("s", &hash("$13$"), 12).unwrap();
+        assert!(told.contains("`limits.maxBcryptCost` of 12") && !told.contains("$13$"), "{told}");
+        assert_eq!(too_costly("s", &hash("$13$"), 14), None);
     }
 }
