@@ -68,7 +68,7 @@ async fn fewer_policies(cluster: &Cluster, a: &Device, z: &Device) {
     limit(cluster, &json!({"policies": 1})).await;
     let told = cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Accepted", "OverBudget").await;
     assert!(
-        told.message.contains("everything is denied to its subjects: the tenant's `limits.policies` of 1"),
+        told.message.contains("everything is denied to its subjects: the tenant's `limits.policies` has no room"),
         "{told:?}"
     );
     cluster.wait_reason(POLICIES, "shrink", "a-quiet", "Compiled", "NotAccepted").await;
@@ -90,7 +90,7 @@ async fn fewer_policies(cluster: &Cluster, a: &Device, z: &Device) {
 async fn fewer_devices(cluster: &Cluster, a: &Device, z: &Device) {
     limit(cluster, &json!({"devices": 1})).await;
     let told = cluster.wait_device("shrink", "a", "OverBudget").await;
-    assert!(told.message.contains("`limits.devices` of 1 has no room for it"), "{told:?}");
+    assert!(told.message.contains("`limits.devices` has no room for it"), "{told:?}");
     let bundles = cluster.bundles().await;
     assert_eq!((bundles.login(a), bundles.login(z)), ("UnknownKey".to_owned(), "Allow".to_owned()));
     limit(cluster, &json!({"devices": 2})).await;
@@ -135,6 +135,7 @@ pub(crate) async fn a_crowd_of_large_policies_is_kept_in_outline_until_there_is_
     wait_accepted(cluster, 12).await;
     wait_outlines(admin, before + CROWD - 1 - 12 - SPARE).await;
     assert_eq!(cluster.bundles().await.tenant("crowd", "t").unwrap().bundle.policies.len(), 12);
+    cluster.settle().await;
 }
 
 /// A policy of 60 KiB.
