@@ -26,9 +26,9 @@ use crate::finding::{self, Finding, Place, Severity, Told};
 
 use crate::policy_tests::TestOutcome;
 
-use budget::{Age, Book, Fit};
+pub(crate) use budget::{Age, SPARE_PLACES, age, within};
 pub use budget::{Beyond, BeyondDevice, BeyondPolicy, Budget, BudgetReport, Usage};
-pub(crate) use budget::{age, within};
+use budget::{Book, Fit};
 use device::Devices;
 pub(crate) use device::tenant_of as tenant_of_device;
 pub(crate) use identity::{Identity, LoginBy, Proof};
@@ -311,13 +311,13 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let mut book = Book::new(&gathered.tenant.spec.limits);
     let (mut tenant, access_keys) = tenant::compile(gathered);
     let mut devices = device::compile(gathered, &mut book, now);
-    let mut drafts = policy::compile(gathered, &mut book);
+    let (mut drafts, beyond) = policy::compile(gathered, &mut book);
     fit_bytes(&mut book, &mut devices, &mut drafts);
     let records = devices.records();
     if devices.keys_closed {
         tenant.access_keys.iter_mut().for_each(|key| key.disabled = true);
     }
-    let settled = policy::settle(drafts, &gathered.beyond.policies, &mut book);
+    let settled = policy::settle(drafts, &beyond, &mut book);
     let next_changes = access_keys.iter().filter_map(|key| key.rotation.as_ref()?.next_change(now));
     let reports = Reports {
         next_change: next_changes.chain(devices.next_change).min(),
@@ -336,7 +336,6 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
 
 /// Measures records, devices and policies alike, in the order of their age. What is already out by its number is not measured.
 fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
-    let limit = book.limit(Budget::BundleBytes);
     let by_number = Fit::Not(Budget::Policies);
     let mut policies = drafts.iter_mut().filter(|draft| draft.fit != by_number).peekable();
     let mut fits_policies_until = |book: &mut Book, age: Option<&Age>| {
@@ -352,7 +351,7 @@ fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
         if book.take(Budget::BundleBytes, device_bytes(&device)) {
             devices.devices.push((age, device));
         } else {
-            devices.shrink(device, limit);
+            devices.shrink(device);
         }
     }
     fits_policies_until(book, None);

@@ -55,6 +55,7 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         repair::a_shard_that_was_deleted_comes_back(&cluster),
         repair::a_deleted_ticket_key_is_replaced(&cluster),
     );
+    budgets::a_crowd_of_large_policies_is_kept_in_outline_until_there_is_room(&cluster, admin).await;
     every_reason_is_one_of_the_closed_lists(&cluster).await;
     metrics_tell_findings_and_isolation(admin).await;
     operator.terminate(SOON).await;

@@ -30,9 +30,6 @@ const SCRYPT_KIB: u64 = 16;
 pub struct HashCost(u64);
 
 impl HashCost {
-    /// The dearest hash that may be imported where nothing else is said, as a cost of bcrypt.
-    pub const DEFAULT_MAX_BCRYPT: u32 = 12;
-
     /// The work of bcrypt at a cost; a hash of any kind fits under that cap if its own work is at most this.
     #[must_use]
     pub const fn of_bcrypt(cost: u32) -> Self {

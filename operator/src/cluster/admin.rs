@@ -33,5 +33,7 @@ async fn readyz(State(context): State<Arc<Context>>) -> impl IntoResponse {
 }
 
 async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
+    let (devices, policies) = context.world(|world| (world.devices.counts(), world.policies.counts()));
+    context.figures.cached(devices, policies);
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], context.figures.render())
 }

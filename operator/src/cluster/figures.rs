@@ -127,6 +127,12 @@ struct LimitLabels {
     limit: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    kind: &'static str,
+    kept: &'static str,
+}
+
 #[derive(Default)]
 struct Metrics {
     registry: Registry,
@@ -144,6 +150,7 @@ struct Metrics {
     rotations: Family<RotationLabels, Counter>,
     over_budget: Family<LimitLabels, Gauge>,
     near_budget: Family<LimitLabels, Gauge>,
+    cached: Family<CacheLabels, Gauge>,
     leader: Gauge,
 }
 
@@ -176,6 +183,8 @@ impl Metrics {
         registry.register("over_budget", help, metrics.over_budget.clone());
         let help = "Tenants that use 80 % of a limit or more, and do not exceed it";
         registry.register("near_budget_tenants", help, metrics.near_budget.clone());
+        let help = "Devices and policies in the caches: whole, or in outline where their tenant has no place for them";
+        registry.register("cached_objects", help, metrics.cached.clone());
         let help = "Whether this replica reconciles: 1 in one of them, 0 in those that stand by, which count nothing else here";
         registry.register("leader", help, metrics.leader.clone());
         metrics
@@ -227,6 +236,15 @@ impl Board {
     /// So many tenants are closed in ACL files.
     pub(super) fn acl_sections_closed(&self, broker: &str, tenants: usize) {
         self.metrics.acl_closed.get_or_create(&BrokerLabel { broker: broker.to_owned() }).set(number(tenants));
+    }
+
+    /// How many devices and policies the caches hold, whole and in outline.
+    pub(super) fn cached(&self, devices: (usize, usize), policies: (usize, usize)) {
+        for (kind, (whole, outlined)) in [("DeviceCredential", devices), ("AclPolicy", policies)] {
+            for (kept, count) in [("whole", whole), ("outline", outlined)] {
+                self.metrics.cached.get_or_create(&CacheLabels { kind, kept }).set(number(count));
+            }
+        }
     }
 
     /// A key or password was replaced.

@@ -105,7 +105,8 @@ pub(super) async fn ensure(
     devices: Vec<Arc<Stored<DeviceCredential>>>,
 ) -> Result<Keys, KeyError> {
     let (instance_id, deadline) = (&tenant.spec.instance_id, Instant::now() + BUDGET);
-    let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, deadline };
+    let max_bcrypt_cost = tenant.spec.limits.filled().max_bcrypt_cost;
+    let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, max_bcrypt_cost, deadline };
     let access = tenant.spec.access_keys.iter().map(|spec| {
         let source = match &spec.secret_ref {
             Some(secret) => Source::Referenced(secret.name.clone(), Own::access_key(tenant, spec)),
@@ -149,6 +150,8 @@ struct Finder<'a> {
     broker: &'a Broker,
     ticket_key: &'a Secret,
     instance_id: &'a str,
+    /// The dearest hash that it may bring along.
+    max_bcrypt_cost: u32,
     deadline: Instant,
 }
 

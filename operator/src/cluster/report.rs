@@ -3,6 +3,7 @@
 
 mod events;
 mod objects;
+mod outlines;
 mod tests_passed;
 mod unserved;
 mod write;
@@ -167,7 +168,7 @@ pub(super) async fn served(
 }
 
 fn is_active(reason: DeviceReady) -> bool {
-    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::PasswordHashOverCap)
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::HashTooCostly)
 }
 
 fn served_conditions(

@@ -18,6 +18,7 @@ use super::{created, name_of};
 
 pub(crate) use beyond::within;
 pub use beyond::{Beyond, BeyondDevice, BeyondPolicy};
+pub(crate) use closed::MAX_CLOSED as SPARE_PLACES;
 pub(super) use closed::{Closed, everyone};
 pub(super) use cost::Cost;
 

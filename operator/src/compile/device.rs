@@ -14,7 +14,7 @@ use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stor
 use super::budget::{Age, BeyondDevice, Book, Budget, age};
 use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport};
-use crate::login::{max_hash_cost, over_cap};
+use crate::credential::is_too_costly;
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
@@ -43,7 +43,7 @@ pub(super) fn compile(gathered: &Gathered, book: &mut Book, now: UnixSeconds) ->
     let prefixes = &gathered.claims.client_id_prefixes;
     for (age, source, key) in sources {
         if !book.take(Budget::Devices, 1) {
-            devices.leave_out(prefixes, &mut taken, BeyondDevice::from(source.as_ref()), book.limit(Budget::Devices));
+            devices.leave_out(prefixes, &mut taken, BeyondDevice::from(source.as_ref()));
             continue;
         }
         let (device, mut report) = match source.as_result() {
@@ -61,27 +61,27 @@ pub(super) fn compile(gathered: &Gathered, book: &mut Book, now: UnixSeconds) ->
     beyond.sort_by_key(BeyondDevice::age);
     for device in beyond {
         book.take(Budget::Devices, 1);
-        devices.leave_out(prefixes, &mut taken, device, book.limit(Budget::Devices));
+        devices.leave_out(prefixes, &mut taken, device);
     }
     devices
 }
 
 impl Devices {
     /// A device beyond the number that there may be: it cannot log in, and nobody else can with its client ID.
-    fn leave_out(&mut self, prefixes: &[String], taken: &mut Taken, device: BeyondDevice, limit: usize) {
+    fn leave_out(&mut self, prefixes: &[String], taken: &mut Taken, device: BeyondDevice) {
         let BeyondDevice { name, created: _, generation, client_id } = device;
         let client_id = client_id.map(ClientIds::One).filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
         let record = client_id.and_then(|one| reserve(name.clone(), one));
         self.keep(record);
-        let report = DeviceReport { generation, ..told(over_budget(Budget::Devices, limit)) };
+        let report = DeviceReport { generation, ..told(over_budget(Budget::Devices)) };
         self.reports.insert(name, report);
     }
 
     /// A device whose record does not fit into the bundle.
-    pub(super) fn shrink(&mut self, device: Device, limit: usize) {
+    pub(super) fn shrink(&mut self, device: Device) {
         if let Some(report) = self.reports.get_mut(&device.name) {
             let generation = report.generation;
-            *report = DeviceReport { generation, ..told(over_budget(Budget::BundleBytes, limit)) };
+            *report = DeviceReport { generation, ..told(over_budget(Budget::BundleBytes)) };
         }
         self.keep(reserve(device.name, device.client_id));
     }
@@ -109,9 +109,9 @@ impl Devices {
     }
 }
 
-fn over_budget(budget: Budget, limit: usize) -> Refusal {
+fn over_budget(budget: Budget) -> Refusal {
     let message = format!(
-        "the tenant's `limits.{}` of {limit} has no room for it, because it is among the newest; remove devices, or have the \
+        "the tenant's `limits.{}` has no room for it, because it is among the newest; remove devices, or have the \
          platform team raise the limit",
         budget.as_str()
     );
@@ -211,17 +211,24 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
     } else if device.superuser && !gathered.tenant.spec.superusers_allowed {
         let message = "an ordinary device: its tenant has not set `spec.superusersAllowed`";
         (DeviceReady::SuperuserNotAllowed, message.to_owned())
-    } else if has_hash_over_cap(device) {
-        (DeviceReady::PasswordHashOverCap, format!("the device can log in, but its `passwordHash` {}", over_cap()))
+    } else if let Some(limit) = costs_more_than(gathered, device) {
+        let message = format!(
+            "the device can log in, and its `passwordHash` costs more than the tenant's `limits.maxBcryptCost` of {limit}, so \
+             that no other one as costly is accepted; make a cheaper one"
+        );
+        (DeviceReady::HashTooCostly, message)
     } else {
         (DeviceReady::Ready, "the device can log in".to_owned())
     }
 }
 
-/// Whether its hash would not be accepted any more. It stays in force: what was accepted once locks nobody out.
-fn has_hash_over_cap(device: &Device) -> bool {
-    let password = device.login.as_ref().and_then(|login| login.password.as_ref());
-    matches!(password, Some(Verifier::Slow(hash)) if hash.cost() > max_hash_cost())
+/// The limit of its tenant that a hash exceeds: it was accepted before.
+fn costs_more_than(gathered: &Gathered, device: &Device) -> Option<u32> {
+    let limit = gathered.tenant.spec.limits.filled().max_bcrypt_cost;
+    match device.login.as_ref()?.password.as_ref()? {
+        Verifier::Slow(hash) if is_too_costly(hash, limit) => Some(limit),
+        _ => None,
+    }
 }
 
 /// What a device proves itself by, and the Secret that it comes from.

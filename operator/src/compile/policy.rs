@@ -12,7 +12,7 @@ use mqtt_access_core::template::Topic;
 use mqtt_access_core::topic::{Filter, covers};
 use mqtt_access_crds::{self as crds, AclPolicy, PolicyAccepted, Stored, Undecodable};
 
-use super::budget::{Age, Book, Budget, Cost, Fit, age, everyone};
+use super::budget::{Age, BeyondPolicy, Book, Budget, Cost, Fit, SPARE_PLACES, age, everyone};
 use super::{Gathered, PolicyReport};
 use crate::finding::{Finding, FindingReason, Place};
 
@@ -33,10 +33,15 @@ pub(super) struct Draft {
     pub(super) fit: Fit,
 }
 
-/// Compiles the policies of one tenant, in the order of their age.
-pub(super) fn compile(gathered: &Gathered, book: &mut Book) -> Vec<Draft> {
+/// Compiles the policies of one tenant, in the order of their age. Of those far beyond their number no more is looked at than a
+/// cache keeps of them, so that the outcome is the same with and without one.
+pub(super) fn compile(gathered: &Gathered, book: &mut Book) -> (Vec<Draft>, Vec<BeyondPolicy>) {
     let mut sources: Vec<_> = gathered.policies.iter().map(|source| (age(source.as_ref()), source)).collect();
     sources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let places = book.limit(Budget::Policies).saturating_add(SPARE_PLACES).min(sources.len());
+    let outlined = sources.split_off(places);
+    let beyond = outlined.into_iter().map(|(_, source)| BeyondPolicy::from(source.as_ref()));
+    let beyond = beyond.chain(gathered.beyond.policies.iter().cloned()).collect();
     let drafts = sources.into_iter().map(|(age, source)| {
         let fits = book.take(Budget::Policies, 1);
         let mut draft = draft(age, source, &gathered.claims, book);
@@ -46,7 +51,7 @@ pub(super) fn compile(gathered: &Gathered, book: &mut Book) -> Vec<Draft> {
             if fits { book.take_policy(&Cost::of(&draft.policy.subjects, rules)) } else { Fit::Not(Budget::Policies) };
         draft
     });
-    drafts.collect()
+    (drafts.collect(), beyond)
 }
 
 fn draft(age: Age, source: &Stored<AclPolicy>, claims: &Claims, book: &mut Book) -> Draft {

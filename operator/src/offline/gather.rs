@@ -109,6 +109,7 @@ fn one(
             instance_id: &claims.instance_id,
             scram: false,
             password: false,
+            max_bcrypt_cost: tenant.spec.limits.filled().max_bcrypt_cost,
         })?;
         // A password is no access key; without an entry its report says so.
         if let Found::Key(key) = found {
@@ -122,7 +123,7 @@ fn one(
     let (devices, beyond) = within(devices.collect(), tenant.spec.limits.filled().devices, |device| age(*device));
     let beyond = beyond.into_iter().map(|device| BeyondDevice::from(&Stored::from(device.clone()))).collect();
     let beyond = Beyond { devices: beyond, ..Beyond::default() };
-    let devices = self::devices(sources, devices.into_iter(), broker, &claims.instance_id, &ticket_key)?;
+    let devices = self::devices(sources, devices.into_iter(), broker, tenant, &ticket_key)?;
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
@@ -147,7 +148,7 @@ fn devices<'o>(
     sources: &mut Sources<'_>,
     devices: impl Iterator<Item = &'o DeviceCredential>,
     broker: &Broker,
-    instance_id: &str,
+    tenant: &MqttTenant,
     ticket_key: &Secret,
 ) -> Result<Devices, GatherError> {
     // A key, or the Secret whose password is derived from.
@@ -156,7 +157,7 @@ fn devices<'o>(
     for device in devices {
         let key = match Identity::of(&device.spec) {
             Err(why) => Ok(problem(KeyProblem::Invalid, why.to_owned())),
-            Ok(identity) => match find(sources.secrets, device, &identity, instance_id)? {
+            Ok(identity) => match find(sources.secrets, device, &identity, tenant)? {
                 Found::Key(key) => Ok(key),
                 Found::Password(password, secret) => {
                     if let Proof::Login(by) = &identity.proof {
@@ -184,7 +185,7 @@ fn find(
     secrets: &mut Secrets,
     device: &DeviceCredential,
     identity: &Identity,
-    instance_id: &str,
+    tenant: &MqttTenant,
 ) -> Result<Found, SecretsError> {
     let Identity { client_ids, proof } = identity;
     let (owner, scram, password) = match proof {
@@ -196,9 +197,10 @@ fn find(
         reference: device.spec.secret_ref.as_ref().map(|secret| secret.name.as_str()),
         generated: &names::device_secret(&device.name_any()),
         owner,
-        instance_id,
+        instance_id: &tenant.spec.instance_id,
         scram,
         password,
+        max_bcrypt_cost: tenant.spec.limits.filled().max_bcrypt_cost,
     })
 }
 

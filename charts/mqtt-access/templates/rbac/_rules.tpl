@@ -8,6 +8,10 @@ their owners take rights on all Secrets there.
 - apiGroups: [mqttaccess.io]
   resources: [mqtttenants, devicecredentials, aclpolicies]
   verbs: [list, watch]
+# What was beyond the budget of its tenant, of which no more than an outline is kept.
+- apiGroups: [mqttaccess.io]
+  resources: [devicecredentials, aclpolicies]
+  verbs: [get]
 - apiGroups: [mqttaccess.io]
   resources: [mqtttenants/status, devicecredentials/status, aclpolicies/status]
   verbs: [patch]

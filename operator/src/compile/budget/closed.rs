@@ -6,7 +6,7 @@ use mqtt_access_core::policy::{Policy, Subject};
 use super::cost::globs;
 
 /// How many such policies are kept, and what their subjects may cost together.
-pub(in crate::compile) const MAX_CLOSED: usize = 256;
+pub(crate) const MAX_CLOSED: usize = 256;
 const MAX_SUBJECT_BYTES: usize = 1024 * 1024;
 const MAX_UNGATED: usize = 256;
 const MAX_GLOBS: usize = 1024;

@@ -38,7 +38,7 @@ fn an_allow_that_does_not_fit_allows_nothing_and_the_older_one_stands() {
     assert!(allowed(&compiled, "dev1", "a/1") && !allowed(&compiled, "dev1", "a/3"));
     assert_eq!(usage(&compiled.reports, Budget::AllowTopics), (3, 2, 1));
     let message = &compiled.reports.policies["p1"].message;
-    assert!(message.starts_with("it allows nothing: the tenant's `limits.allowTopics` of 2 has no room"), "{message}");
+    assert!(message.starts_with("it allows nothing: the tenant's `limits.allowTopics` has no room"), "{message}");
 }
 
 #[test]
@@ -257,4 +257,18 @@ fn a_policy_that_does_not_decode_counts_and_what_it_may_deny_is_denied() {
     let compiled = tenant(json!({"policies": 1})).policies(policies).compile();
     assert_eq!(accepted(&compiled), [PolicyAccepted::Accepted, PolicyAccepted::OverBudget]);
     assert!(!allowed(&compiled, "dev1", "a/1") && allowed(&compiled, "dev2", "a/1"));
+}
+
+#[test]
+fn what_is_known_of_a_policy_by_its_name_alone_gives_the_same_as_the_whole_policy() {
+    let policies = (0..SPARE_PLACES + 10).map(|number| {
+        let subject = json!({"clientIds": [format!("x{number}")]});
+        if number % 7 == 0 { deny(subject, &["a/x"]) } else { allow(subject, &["a/x"]) }
+    });
+    let whole = tenant(json!({"policies": 3})).policies(policies).gathered();
+    let mut outlined = whole.clone();
+    let newest = outlined.policies.split_off(3 + SPARE_PLACES);
+    outlined.beyond.policies = newest.iter().map(|policy| BeyondPolicy::from(policy.as_ref())).collect();
+    let (whole, outlined) = (compile(&whole, 0), compile(&outlined, 0));
+    assert_eq!((whole.bundle, whole.reports), (outlined.bundle, outlined.reports));
 }

@@ -17,10 +17,10 @@ pub(in crate::compile) fn settle(drafts: Vec<Draft>, beyond: &[BeyondPolicy], bo
         let kept = match draft.fit {
             Fit::Whole => true,
             Fit::DenyOnly => {
-                draft.keep_denials(book.limit(Budget::AllowTopics));
+                draft.keep_denials();
                 true
             }
-            Fit::Not(budget) => draft.close(budget, book.limit(budget), &mut closed),
+            Fit::Not(budget) => draft.close(budget, &mut closed),
         };
         settled.reports.insert(draft.policy.name.clone(), draft.report);
         settled.policies.extend(Some(draft.policy).filter(|_| kept));
@@ -33,7 +33,7 @@ pub(in crate::compile) fn settle(drafts: Vec<Draft>, beyond: &[BeyondPolicy], bo
         if *denies && closed.close_tenant() {
             settled.policies.push(Policy { name: name.clone(), subjects: everyone(), rules: vec![deny_everything(0)] });
         }
-        let report = over_budget(Budget::Policies, book.limit(Budget::Policies), effect, *generation);
+        let report = over_budget(Budget::Policies, effect, *generation);
         settled.reports.insert(name.clone(), report);
     }
     settled.policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -52,20 +52,17 @@ pub(in crate::compile) struct Settled {
 
 impl Draft {
     /// Its Allow rules do not fit, its Deny rules do.
-    fn keep_denials(&mut self, limit: usize) {
-        let message = format!(
-            "the tenant's `limits.allowTopics` of {limit} has no room for it, so it allows nothing; remove topics, or have the \
-             platform team raise the limit"
-        );
+    fn keep_denials(&mut self) {
+        let message = "the tenant's `limits.allowTopics` has no room for it, so it allows nothing; remove topics, or have the \
+             platform team raise the limit";
         let allows = self.policy.rules.iter().filter(|rule| rule.effect == Effect::Allow);
-        let found =
-            allows.map(|rule| Finding::new(Place::Rule(rule.index), FindingReason::OverBudget, message.clone()));
+        let found = allows.map(|rule| Finding::new(Place::Rule(rule.index), FindingReason::OverBudget, message));
         self.report.findings.extend(found);
         self.policy.rules.retain(|rule| rule.effect == Effect::Deny);
     }
 
     /// It does not fit. Tells whether the bundle has something of it.
-    fn close(&mut self, budget: Budget, limit: usize, closed: &mut Closed) -> bool {
+    fn close(&mut self, budget: Budget, closed: &mut Closed) -> bool {
         let generation = self.report.generation;
         let (effect, kept) = match self.denies {
             None => (ALLOWS_NOTHING, false),
@@ -79,7 +76,7 @@ impl Draft {
                 }
             }
         };
-        self.report = over_budget(budget, limit, effect, generation);
+        self.report = over_budget(budget, effect, generation);
         kept
     }
 }
@@ -89,9 +86,9 @@ const DENIED_TO_SUBJECTS: &str = "everything is denied to its subjects";
 const DENIED_TO_ALL: &str =
     "everything is denied to every client of the tenant, because it has a Deny and too many such policies do not fit";
 
-fn over_budget(budget: Budget, limit: usize, effect: &str, generation: Option<i64>) -> PolicyReport {
+fn over_budget(budget: Budget, effect: &str, generation: Option<i64>) -> PolicyReport {
     let message = format!(
-        "{effect}: the tenant's `limits.{}` of {limit} has no room for it, because it is among the newest; shorten or remove \
+        "{effect}: the tenant's `limits.{}` has no room for it, because it is among the newest; shorten or remove \
          policies, or have the platform team raise the limit",
         budget.as_str()
     );
