@@ -134,9 +134,9 @@ impl Revocations {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SessionRules {
-    /// Whether every token has to name the client ID that it is for.
+    /// Whether a token without `sub` is refused: without one, anybody who has it chooses the client ID.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tokens_name_client_id: bool,
+    pub require_sub: bool,
 }
 
 impl SessionRules {

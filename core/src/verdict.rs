@@ -53,7 +53,7 @@ impl Reason {
     #[must_use]
     pub fn token_code(self) -> i8 {
         match self {
-            Self::TokenMalformed | Self::TokenClientIdMismatch => 1,
+            Self::TokenMalformed | Self::TokenClientIdMismatch | Self::TokenWithoutClientId => 1,
             Self::TokenExpired | Self::TicketExpired => 2,
             Self::TokenRevoked => 3,
             Self::NotGrantedByToken => 4,
@@ -202,6 +202,8 @@ reasons! {
     TokenRevoked,
     /// A token is bound to another client ID.
     TokenClientIdMismatch,
+    /// A token is bound to no client ID, and the tenant requires that each is.
+    TokenWithoutClientId,
     /// A field is missing, doubled, too long, of the wrong type or not what its name says.
     Malformed,
     /// The username names no mode that this tenant accepts.

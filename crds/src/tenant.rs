@@ -211,6 +211,14 @@ pub struct TokenLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::token_seconds")]
     pub max_ttl_seconds: Option<i64>,
+
+    /// Refuses tokens without `sub` while `true`, at the login and in sessions that are open, and the token service then
+    /// issues none without a client ID. Without `sub` the client ID is the choice of the token's holder: two tokens of one
+    /// access key, or a token and a signature, can come with the same client ID, and whoever comes second takes over the
+    /// session of the first, at brokers that keep sessions with what was subscribed in it. ApsaraMQ binds no token, so
+    /// left out means `false`.
+    #[serde(default)]
+    pub require_sub: bool,
 }
 
 impl Default for Authentication {

@@ -30,7 +30,7 @@ fn map(entries: &[(&str, &str)]) -> Map {
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
     let mut bundle = bundle_of_version_4();
-    bundle.tenant.sessions = SessionRules { tokens_name_client_id: true };
+    bundle.tenant.sessions = SessionRules { require_sub: true };
     bundle
 }
 

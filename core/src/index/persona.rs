@@ -89,7 +89,8 @@ impl<'i> Persona<'i> {
             Key::Device(device, _) => self.tenant.device_client(device, self.mode),
             Key::Access(key) => self.tenant.key_client(key, self.mode),
         };
-        let client_id_proven = proves_client_id(self.key, self.mode, false);
+        // Nothing is known of a token but what its tenant requires of all.
+        let client_id_proven = proves_client_id(self.key, self.mode, self.tenant.tenant.sessions.require_sub);
         let username = self.username.as_deref();
         Client { client_id: &self.client_id, client_id_proven, username, ..client }
     }

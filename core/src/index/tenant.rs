@@ -242,6 +242,9 @@ impl TenantIndex {
             if self.tenant.token_revocations.revoke(&token.id, token.issued_at) {
                 return Err(Reason::TokenRevoked);
             }
+            if self.tenant.sessions.require_sub && token.client_id.is_none() {
+                return Err(Reason::TokenWithoutClientId);
+            }
             let foreign = token.client_id.as_ref().is_some_and(|bound| bound != client_id);
             if foreign { Err(Reason::TokenClientIdMismatch) } else { Ok(()) }
         })

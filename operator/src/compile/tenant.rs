@@ -43,7 +43,8 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         token_revocations,
         superusers_allowed,
     } = &tenant.spec;
-    let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds } } = authentication;
+    let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds, require_sub } } =
+        authentication;
     let (access_keys, reports) = access_keys(gathered);
     let compiled = Tenant {
         namespace: tenant.namespace().unwrap_or_default(),
@@ -61,7 +62,7 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
-        sessions: SessionRules::default(),
+        sessions: SessionRules { require_sub: *require_sub },
         acl_delivery: gathered.acl_delivery,
     };
     (compiled, reports)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::{AccessKey, ClientIds, Device, Tenant};
+use mqtt_access_core::bundle::{AccessKey, ClientIds, Device, SessionRules, Tenant};
 use mqtt_access_core::index::TenantIndex;
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         scram,
         token_max_ttl,
         token_revocations,
-        sessions,
+        sessions: SessionRules { require_sub },
         acl_delivery,
     } = before;
     let lines = [
@@ -72,7 +72,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         setting("scram", scram, &after.scram),
         setting("token.maxTtlSeconds", token_max_ttl, &after.token_max_ttl),
         setting("tokenRevocations", token_revocations, &after.token_revocations),
-        setting("sessions", sessions, &after.sessions),
+        setting("token.requireSub", require_sub, &after.sessions.require_sub),
         setting("aclDelivery", acl_delivery, &after.acl_delivery),
     ];
     lines.into_iter().flatten().map(|line| format!("~ {line}")).collect()

@@ -6,5 +6,6 @@ mod after;
 mod attempt;
 mod names;
 mod outcomes;
+mod principals;
 mod spares;
 mod tokens;

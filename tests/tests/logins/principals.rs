@@ -1,0 +1,113 @@
+//! One client ID, several principals of one tenant: what a tenant may require so that none of them takes over the session of
+//! another.
+
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::index::Session;
+use mqtt_access_core::policy::{Qos, Topics};
+use mqtt_access_core::token::{Act, Claims};
+use mqtt_access_core::topic::TopicName;
+use mqtt_access_core::verdict::{Notation, Reason, Request, Target};
+use mqtt_access_tests::two_tenants::{NOW, claims, serve};
+
+use crate::attempt::{Attempt, Way, publish};
+
+const CLIENT_ID: &str = "GID_acme@@@any";
+
+fn token(id: &str, resource: &str, sub: Option<&str>) -> Attempt {
+    let (jti, res, sub) = (id.to_owned(), vec![resource.to_owned()], sub.map(str::to_owned));
+    let tokens = vec![(Act::RW, Claims { jti, res, sub, ..claims() })];
+    Attempt { tokens, ..Way::Token.attempt() }
+}
+
+/// The two pairs of principals that one access key makes, both with one client ID and without `sub`.
+fn pairs() -> [(&'static str, Attempt, Attempt); 2] {
+    [
+        ("two tokens", token("t1", "acme/#", None), token("t2", "acme/a", None)),
+        ("a signature and a token", Way::Signature.attempt(), token("t2", "acme/a", None)),
+    ]
+}
+
+fn requiring_sub(mut attempt: Attempt) -> Attempt {
+    attempt.acme.tenant.sessions.require_sub = true;
+    attempt
+}
+
+/// What a client hears that publishes with the ticket of an earlier login, and its code.
+fn cause(world: &Attempt, ticket: &str) -> (String, Option<i8>) {
+    let index = world.index();
+    let judged = publish(&index, Session { ticket, client_id: CLIENT_ID }, "acme/a", NOW);
+    (judged.verdict.cause().to_string(), judged.token_code)
+}
+
+#[test]
+fn without_the_rule_both_principals_of_a_key_get_one_client_id() {
+    for (case, first, second) in pairs() {
+        for attempt in [first, second] {
+            assert_eq!(attempt.client_id, CLIENT_ID);
+            let ticket = attempt.log_in().unwrap().ticket().to_owned();
+            assert_eq!(cause(&attempt, &ticket), ("shop/all rules[0]".to_owned(), None), "{case}");
+        }
+    }
+}
+
+#[test]
+fn where_sub_is_required_a_token_without_it_takes_over_nothing() {
+    for (case, first, second) in pairs() {
+        for attempt in [first, second] {
+            let before = attempt.log_in().unwrap().ticket().to_owned();
+            let after = requiring_sub(attempt);
+            if after.way == Way::Signature {
+                assert!(after.log_in().is_ok(), "{case}");
+                assert_eq!(cause(&after, &before), ("shop/all rules[0]".to_owned(), None), "{case}");
+                continue;
+            }
+            assert_eq!(after.log_in().err(), Some((Reason::TokenWithoutClientId, Some(1))), "{case}");
+            assert_eq!(cause(&after, &before), ("TokenWithoutClientId".to_owned(), Some(1)), "{case}");
+        }
+    }
+}
+
+#[test]
+fn each_of_several_tokens_needs_it_and_it_names_the_client() {
+    let bound =
+        |sub: &str| (Act::R, Claims { act: Act::R, jti: "t2".to_owned(), sub: Some(sub.to_owned()), ..claims() });
+    let first = |sub: Option<&str>| requiring_sub(token("t1", "acme/#", sub));
+    let refused = |attempt: &Attempt| attempt.log_in().err().map(|(reason, _)| reason);
+    assert_eq!(refused(&first(Some(CLIENT_ID))), None);
+    let mut mixed = first(None);
+    mixed.tokens.push(bound(CLIENT_ID));
+    assert_eq!(refused(&mixed), Some(Reason::TokenWithoutClientId));
+    let mut both = first(Some(CLIENT_ID));
+    both.tokens.push(bound(CLIENT_ID));
+    assert_eq!(refused(&both), None);
+    both.tokens[1] = bound("GID_acme@@@other");
+    assert_eq!(refused(&both), Some(Reason::TokenClientIdMismatch));
+    // The faults of a token come first that say more about it.
+    let mut revoked = first(None);
+    revoked.acme.tenant.token_revocations.ids.insert("t1".to_owned());
+    assert_eq!(refused(&revoked), Some(Reason::TokenRevoked));
+}
+
+#[test]
+fn the_rule_of_one_tenant_is_nothing_to_another() {
+    let mut attempt = token("t1", "acme/#", None);
+    attempt.globex.tenant.sessions.require_sub = true;
+    assert!(attempt.log_in().is_ok());
+}
+
+#[test]
+fn what_explains_a_token_client_knows_that_its_client_id_is_proven() {
+    for required in [false, true] {
+        let mut bundle = Way::Token.attempt().acme;
+        bundle.tenant.sessions.require_sub = required;
+        bundle.policies[0].rules[0].topics = Topics::Listed(vec!["acme/${clientid}".to_owned()]);
+        let index = serve([bundle]);
+        let tenant = index.tenant_of_client(CLIENT_ID).unwrap();
+        let persona = tenant.access_key_persona("backend", Mode::Token, CLIENT_ID).unwrap();
+        let target = Target::Publish(TopicName::parse("acme/GID_acme@@@any").unwrap());
+        let request = Request { target, qos: Qos::try_from(0).ok(), retain: Some(false), notation: Notation::Mqtt };
+        let explained = persona.explain(&request, NOW);
+        let expected = if required { "shop/all rules[0]" } else { "NotGranted" };
+        assert_eq!(explained.outcome().cause().to_string(), expected, "required: {required}");
+    }
+}
