@@ -137,6 +137,12 @@ pub struct SessionRules {
     /// Whether a token without `sub` is refused: without one, anybody who has it chooses the client ID.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_sub: bool,
+    /// Whether access keys and credentials with a prefix own the client IDs that they open.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive_client_ids: bool,
+    /// Prefixes of client IDs that no access key opens: they are set aside for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub people_prefixes: Vec<String>,
 }
 
 impl SessionRules {
@@ -192,6 +198,9 @@ pub struct AccessKey {
     /// What it may be used for.
     #[serde(default = "connect", skip_serializing_if = "is_connect")]
     pub uses: BTreeSet<KeyUse>,
+    /// What its client IDs begin with; absent where it opens all of its tenant's that no credential has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id_prefixes: Option<Vec<String>>,
 }
 
 /// What an access key may be used for.

@@ -236,6 +236,8 @@ reasons! {
     ClientIdInvalid,
     /// The client ID lies outside the tenant's client-ID prefixes.
     ClientIdOutsidePrefixes,
+    /// The client ID lies outside the prefixes of the access key, or among those set aside for people.
+    ClientIdOutsideKeyPrefixes,
     /// The client ID belongs to another credential.
     ClientIdTaken,
     /// The credential is bound to another client ID.

@@ -3,7 +3,9 @@
 //! Pure: the same objects give the same bundle, whatever was there before. A mistake narrows: an Allow that cannot be
 //! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
 
+mod before;
 mod device;
+mod exclusive;
 mod identity;
 mod policy;
 mod tenant;
@@ -21,10 +23,12 @@ use mqtt_access_crds::{
 };
 
 use crate::analysis::Analysis;
-use crate::finding::{self, Finding, Place, Told};
+use crate::finding::{self, Finding, FindingReason, Place, Told};
 use crate::policy_tests::TestOutcome;
 
+pub use before::Before;
 pub(crate) use device::tenant_of as tenant_of_device;
+use exclusive::Shares;
 pub(crate) use identity::{Identity, LoginBy, Proof};
 pub(crate) use policy::tenant_of as tenant_of_policy;
 pub use tenant::wanted_claims;
@@ -50,6 +54,8 @@ pub struct Gathered {
     pub devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     /// Its policies.
     pub policies: Vec<Arc<Stored<AclPolicy>>>,
+    /// Who had which client IDs so far; `None` where nothing is published.
+    pub before: Option<Arc<Before>>,
 }
 
 /// What became of the Secret of a device or an access key.
@@ -153,6 +159,8 @@ pub struct Compiled {
 pub struct Reports {
     /// The access keys, in the order of the spec.
     pub access_keys: Vec<KeyReport>,
+    /// What is told of access keys that share client IDs, where nobody said that they may.
+    pub shared_client_ids: Option<String>,
     /// Devices by name.
     pub devices: BTreeMap<String, DeviceReport>,
     /// Policies by name.
@@ -176,6 +184,8 @@ pub struct KeyReport {
     pub rotation: Option<RotationReport>,
     /// Why there is none.
     pub problem: Option<String>,
+    /// Why it has not all of the client-ID prefixes that it asks for.
+    pub prefix_problem: Option<String>,
 }
 
 /// What a device is told.
@@ -215,10 +225,18 @@ pub struct PolicyReport {
 impl Reports {
     /// Everything that is not in force as written or looks wrong, with the object it is about.
     pub fn problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
-        let keys = self.access_keys.iter().filter_map(move |key| {
-            let told =
-                Told::whole("MqttTenant", namespace, tenant, TenantReady::SecretProblem.as_str(), key.problem.clone()?);
-            Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+        let keys = self.access_keys.iter().flat_map(move |key| {
+            let problems =
+                [(TenantReady::SecretProblem, &key.problem), (TenantReady::ClientIdPrefixTaken, &key.prefix_problem)];
+            problems.into_iter().filter_map(move |(reason, problem)| {
+                let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), problem.clone()?);
+                Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+            })
+        });
+        let shared = self.shared_client_ids.iter().map(move |message| {
+            let reason = FindingReason::SharedClientIds;
+            let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), message.clone());
+            Told { severity: reason.severity(), place: Some("accessKeys".to_owned()), ..told }
         });
         let devices = self.devices.iter().filter(|(_, report)| !report.is_fine());
         let devices = devices.map(move |(name, report)| {
@@ -232,7 +250,7 @@ impl Reports {
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
         });
         let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
-        keys.chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+        keys.chain(shared).chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
     }
 
     /// Adds what was found about the policies when their bundle was analysed.
@@ -284,8 +302,9 @@ impl DeviceReport {
 /// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
 #[must_use]
 pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
-    let (tenant, access_keys) = tenant::compile(gathered);
-    let devices = device::compile(gathered, now);
+    let shares = Shares::of(gathered);
+    let (tenant, access_keys) = tenant::compile(gathered, &shares);
+    let devices = device::compile(gathered, &shares, now);
     let mut policies = Vec::new();
     let mut reports = Reports {
         next_change: access_keys
@@ -294,6 +313,7 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
             .chain(devices.next_change)
             .min(),
         access_keys,
+        shared_client_ids: exclusive::shared(&gathered.tenant.spec),
         devices: devices.reports,
         policies: BTreeMap::new(),
         tests: BTreeMap::new(),

@@ -129,6 +129,7 @@ fn access_key(name: &str, id: &str, uses: &[KeyUse]) -> AccessKey {
         secret,
         disabled: false,
         generated: false,
+        client_id_prefixes: None,
         uses,
         spares: Spares::default(),
     }

@@ -30,7 +30,12 @@ fn map(entries: &[(&str, &str)]) -> Map {
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
     let mut bundle = bundle_of_version_4();
-    bundle.tenant.sessions = SessionRules { require_sub: true };
+    bundle.tenant.sessions = SessionRules {
+        require_sub: true,
+        exclusive_client_ids: true,
+        people_prefixes: vec!["acme-people-".to_owned()],
+    };
+    bundle.tenant.access_keys.first_mut().unwrap().client_id_prefixes = Some(vec!["acme-backend-".to_owned()]);
     bundle
 }
 
@@ -134,6 +139,7 @@ fn tenant() -> Tenant {
                 secret: Some(Secret::from("access key secret")),
                 disabled: false,
                 generated: true,
+                client_id_prefixes: None,
                 uses: [KeyUse::Connect].into(),
                 spares: Spares::default(),
             },
@@ -143,6 +149,7 @@ fn tenant() -> Tenant {
                 secret: None,
                 disabled: true,
                 generated: false,
+                client_id_prefixes: None,
                 uses: [KeyUse::Connect].into(),
                 spares: Spares::default(),
             },

@@ -143,6 +143,7 @@ impl Put {
             secret: Some(Secret::from(SECRET)),
             disabled: false,
             generated: false,
+            client_id_prefixes: None,
             uses: [KeyUse::Connect].into(),
             spares: Spares::default(),
         };

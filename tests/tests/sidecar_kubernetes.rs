@@ -46,6 +46,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         secret: Some("secret".into()),
         disabled,
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };

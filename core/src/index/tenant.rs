@@ -201,10 +201,24 @@ impl TenantIndex {
             Key::Access(key) if !may_connect(key, mode) => return Err(Reason::UseNotAllowed),
             Key::Device(device, _) if !device.client_id.contain(client_id) => return Err(Reason::ClientIdMismatch),
             Key::Device(device, _) => in_force(device, now)?,
+            Key::Access(key) if !self.is_within(key, client_id) => return Err(Reason::ClientIdOutsideKeyPrefixes),
             Key::Access(_) => {}
         }
         let is_its_own = matches!(key, Key::Device(device, _) if device.client_id.one().is_some());
         if is_its_own || !self.by_client_id.contains_key(client_id) { Ok(()) } else { Err(Reason::ClientIdTaken) }
+    }
+
+    /// Whether a client of an access key may have a client ID, should no credential have it.
+    #[must_use]
+    pub fn opens(&self, key: &AccessKey, client_id: &str) -> bool {
+        self.owns(client_id) && self.is_within(key, client_id)
+    }
+
+    /// Whether a client ID of the tenant's is among those of an access key.
+    fn is_within(&self, key: &AccessKey, client_id: &str) -> bool {
+        let begins = |prefixes: &[String]| prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str()));
+        let people = &self.tenant.sessions.people_prefixes;
+        key.client_id_prefixes.as_deref().is_none_or(begins) && !begins(people)
     }
 
     /// As [`Self::admit`], for a credential whose clients choose their IDs: before one did.

@@ -62,6 +62,7 @@ pub(super) async fn gather<'a>(
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,
+        before: keys.before,
     };
     Ok(Gathering { gathered: Some(gathered), unfinished: keys.unfinished, standing, lock })
 }

@@ -10,9 +10,11 @@ use mqtt_access_core::credential::device_key_id;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
+use super::exclusive::Shares;
 use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
-use taken::{Refusal, Taken};
+pub(super) use taken::Refusal;
+use taken::Taken;
 
 /// The most bytes of labels, and of client attributes, that a device may have.
 const MAX_LABEL_BYTES: usize = 8 * 1024;
@@ -24,15 +26,16 @@ pub(super) struct Devices {
     pub(super) next_change: Option<UnixSeconds>,
 }
 
-pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
+pub(super) fn compile(gathered: &Gathered, shares: &Shares, now: UnixSeconds) -> Devices {
     let mut sources: Vec<_> = gathered.devices.iter().collect();
     sources.sort_by_key(|(device, _)| (created(device.as_ref()), device.name_any()));
     let mut devices = Devices::default();
     let mut taken = Taken::default();
     for (source, key) in sources {
-        let (device, mut report) = match source.as_result() {
-            Ok(device) => one(gathered, &mut taken, device, key, now),
-            Err(broken) => undecodable(gathered, &mut taken, broken),
+        let (device, mut report) = match (shares.refusal(&source.name_any()), source.as_result()) {
+            (Some(refusal), _) => (None, told(refusal)),
+            (None, Ok(device)) => one(gathered, &mut taken, device, key, now),
+            (None, Err(broken)) => undecodable(gathered, &mut taken, broken),
         };
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
         let rotation = report.rotation.as_ref().and_then(|rotation| rotation.next_change(now));

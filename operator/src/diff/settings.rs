@@ -57,7 +57,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         scram,
         token_max_ttl,
         token_revocations,
-        sessions: SessionRules { require_sub },
+        sessions: SessionRules { require_sub, exclusive_client_ids, people_prefixes },
         acl_delivery,
     } = before;
     let lines = [
@@ -73,18 +73,21 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         setting("token.maxTtlSeconds", token_max_ttl, &after.token_max_ttl),
         setting("tokenRevocations", token_revocations, &after.token_revocations),
         setting("token.requireSub", require_sub, &after.sessions.require_sub),
+        setting("exclusiveClientIds", exclusive_client_ids, &after.sessions.exclusive_client_ids),
+        setting("peopleClientIdPrefixes", people_prefixes, &after.sessions.people_prefixes),
         setting("aclDelivery", acl_delivery, &after.acl_delivery),
     ];
     lines.into_iter().flatten().map(|line| format!("~ {line}")).collect()
 }
 
 fn access_key(before: &AccessKey, after: &AccessKey) -> Vec<String> {
-    let AccessKey { name: _, id, secret, spares: _, disabled, generated: _, uses } = before;
+    let AccessKey { name: _, id, secret, spares: _, disabled, generated: _, uses, client_id_prefixes } = before;
     let lines = [
         setting("id", id, &after.id),
         setting("usable", &secret.is_some(), &after.secret.is_some()),
         setting("disabled", disabled, &after.disabled),
         setting("uses", uses, &after.uses),
+        setting("clientIdPrefixes", client_id_prefixes, &after.client_id_prefixes),
     ];
     lines.into_iter().flatten().collect()
 }

@@ -121,7 +121,18 @@ fn one(
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
     let (scram, acl_delivery) = (broker.scram.into(), broker.acl_delivery);
-    Ok(Gathered { tenant, claims, ticket_key, scram, acl_delivery, revoked_tokens, access_keys, devices, policies })
+    Ok(Gathered {
+        tenant,
+        claims,
+        ticket_key,
+        scram,
+        acl_delivery,
+        revoked_tokens,
+        access_keys,
+        devices,
+        policies,
+        before: None,
+    })
 }
 
 type Devices = Vec<(Arc<Stored<DeviceCredential>>, Key)>;

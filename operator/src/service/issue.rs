@@ -51,7 +51,7 @@ pub(super) enum Refusal {
     NotAllowed(String),
     #[error("a token lasts at least {MIN_LIFETIME} seconds")]
     Short,
-    #[error("the client ID is not valid, or begins with none of the tenant's prefixes")]
+    #[error("the client ID is not valid, or begins with none of the prefixes of the tenant and of the access key")]
     ClientId,
     #[error(
         "the tenant takes no token without `sub` (`spec.authentication.token.requireSub`); name the client ID in `clientId`, \
@@ -89,7 +89,7 @@ pub(super) fn issue(
     let Order { act, resources, expires_at, client_id } = order;
     match client_id {
         None if tenant.sessions.require_sub => return Err(Refusal::NoClientId),
-        Some(client_id) if !owns(issuer, client_id) => return Err(Refusal::ClientId),
+        Some(client_id) if !issuer.index.opens(key, client_id) => return Err(Refusal::ClientId),
         _ => {}
     }
     let resources = resources_of(issuer, key, act, resources, client_id)?;

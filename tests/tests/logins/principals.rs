@@ -111,3 +111,62 @@ fn what_explains_a_token_client_knows_that_its_client_id_is_proven() {
         assert_eq!(explained.outcome().cause().to_string(), expected, "required: {required}");
     }
 }
+
+/// The tenant with keys of their own prefixes and a prefix for people.
+fn with_prefixes(mut attempt: Attempt, of_key: &[&str], people: &[&str]) -> Attempt {
+    let prefixes = |texts: &[&str]| texts.iter().map(|text| format!("GID_acme@@@{text}")).collect();
+    attempt.key().client_id_prefixes = Some(prefixes(of_key));
+    attempt.acme.tenant.sessions.people_prefixes = prefixes(people);
+    attempt
+}
+
+#[test]
+fn an_access_key_opens_client_ids_of_its_prefixes_only() {
+    const OUTSIDE: Option<Reason> = Some(Reason::ClientIdOutsideKeyPrefixes);
+    for way in [Way::Signature, Way::Token, Way::BoundToken] {
+        for (of_key, people, expected) in [
+            (&["any"][..], &[][..], None),
+            (&["x", "a"], &[], None),
+            (&["any2"], &[], OUTSIDE),
+            (&["Any"], &[], OUTSIDE),
+            (&[], &[], OUTSIDE),
+            (&[""], &["any"], OUTSIDE),
+            (&["any"], &["a"], OUTSIDE),
+            (&["a"], &["any2"], None),
+        ] {
+            let before = way.attempt().log_in().unwrap().ticket().to_owned();
+            let attempt = with_prefixes(way.attempt(), of_key, people);
+            let code = (way.mode() == Mode::Token).then_some(-1);
+            let refused = attempt.log_in().err();
+            assert_eq!(refused, expected.map(|reason| (reason, code)), "{way:?} {of_key:?} {people:?}");
+            let (cause, _) = cause(&attempt, &before);
+            let open = expected.map_or("shop/all rules[0]", Reason::as_str);
+            assert_eq!(cause, open, "a session that was open: {way:?} {of_key:?} {people:?}");
+        }
+    }
+}
+
+#[test]
+fn prefixes_of_access_keys_are_nothing_to_credentials_or_other_tenants() {
+    for way in crate::attempt::WAYS.into_iter().filter(|way| !way.uses_access_key()) {
+        let attempt = with_prefixes(way.attempt(), &[], &["ada-", "fast", "dev1"]);
+        assert_eq!(attempt.log_in().err(), None, "{way:?}");
+    }
+    // A prefix outside the tenant's own opens nothing.
+    let mut outside = Way::Signature.attempt();
+    outside.key().client_id_prefixes = Some(vec!["GID_".to_owned()]);
+    outside.client_id = "GID_globex@@@any".to_owned();
+    assert_eq!(outside.log_in().err(), Some((Reason::ClientIdOutsidePrefixes, None)));
+}
+
+#[test]
+fn nobody_is_offered_an_access_key_that_is_not_for_the_client_id() {
+    let attempt = with_prefixes(Way::Signature.attempt(), &["backend-"], &[]);
+    let index = attempt.index();
+    let tenant = index.tenant_of_client(CLIENT_ID).unwrap();
+    let who = mqtt_access_core::explain::Who { client_id: Some(CLIENT_ID), ..Default::default() };
+    let told = tenant.identify(who).unwrap_err().to_string();
+    assert!(told.contains("access key `other`") && !told.contains("access key `backend`"), "{told}");
+    let persona = tenant.access_key_persona("backend", Mode::Signature, CLIENT_ID).unwrap();
+    assert_eq!(persona.admitted(NOW), Err(Reason::ClientIdOutsideKeyPrefixes));
+}

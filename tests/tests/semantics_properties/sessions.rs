@@ -88,6 +88,7 @@ pub(crate) fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, p
         secret: Some(Secret::from(SECRET)),
         disabled: false,
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };

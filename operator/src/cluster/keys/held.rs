@@ -15,6 +15,7 @@ use super::login::LoginOf;
 use super::{Finder, KeyError};
 use crate::cluster::cache::Group;
 use crate::cluster::publish;
+use crate::compile::Before;
 use crate::login::Login;
 
 /// Secrets of a bundle by the owners they were made for. One that was brought along is never restored: whoever takes a
@@ -28,6 +29,8 @@ pub(in crate::cluster) struct Held {
     scram: Option<ScramSettings>,
     /// By the names of the devices.
     logins: HashMap<String, HeldLogin>,
+    /// `None` where nothing is published.
+    before: Option<Arc<Before>>,
 }
 
 /// A key that is in force.
@@ -67,7 +70,13 @@ impl Held {
             devices: devices.collect(),
             scram: bundle.tenant.scram,
             logins: logins.collect(),
+            before: Some(Arc::new(Before::of(bundle))),
         }
+    }
+
+    /// Who had which client IDs.
+    pub(super) fn before(&self) -> Option<Arc<Before>> {
+        self.before.clone()
     }
 
     /// Whether a password was made for the owner, which nothing else may know any more.

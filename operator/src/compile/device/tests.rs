@@ -21,6 +21,7 @@ fn compiled(specs: &[Value]) -> Devices {
         (Arc::new(device), key(&spec))
     });
     let gathered = Gathered {
+        before: None,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![1; 32]),
@@ -31,7 +32,7 @@ fn compiled(specs: &[Value]) -> Devices {
         devices: devices.rev().collect(),
         policies: Vec::new(),
     };
-    super::compile(&gathered, 0)
+    super::compile(&gathered, &Shares::default(), 0)
 }
 
 fn key(spec: &Value) -> Key {

@@ -116,6 +116,7 @@ pub(super) fn bundle(scenario: &Scenario, team: &Team, now: bool) -> Bundle {
         secret: Some(Secret::from(SECRET)),
         disabled: now && team.disabled_key == Some(place),
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };

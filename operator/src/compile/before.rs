@@ -1,0 +1,39 @@
+//! What the published bundle says of who had which client IDs: what stands keeps standing, and what ended is noticed.
+
+use std::collections::HashMap;
+
+use mqtt_access_core::bundle::{Bundle, ClientIds};
+
+/// The client IDs that were in force before this compile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Of access keys, by their names.
+    prefixes_of_keys: HashMap<String, Vec<String>>,
+    /// Of credentials, by their UIDs.
+    client_ids: HashMap<String, ClientIds>,
+}
+
+impl Before {
+    /// As a bundle has it that is in force. A credential whose UID is not known had no client ID, as far as can be told.
+    #[must_use]
+    pub fn of(bundle: &Bundle) -> Self {
+        let devices = bundle.devices.iter();
+        let keys = bundle.tenant.access_keys.iter();
+        Self {
+            prefixes_of_keys: keys
+                .filter_map(|key| Some((key.name.clone(), key.client_id_prefixes.clone()?)))
+                .collect(),
+            client_ids: devices.filter_map(|device| Some((device.uid.clone()?, device.client_id.clone()))).collect(),
+        }
+    }
+
+    /// Whether an access key had a prefix.
+    pub(super) fn key_had(&self, key: &str, prefix: &str) -> bool {
+        self.prefixes_of_keys.get(key).is_some_and(|known| known.iter().any(|known| known == prefix))
+    }
+
+    /// Whether a credential had these client IDs.
+    pub(super) fn credential_had(&self, uid: Option<&str>, client_ids: &ClientIds) -> bool {
+        uid.is_some_and(|uid| self.client_ids.get(uid) == Some(client_ids))
+    }
+}
