@@ -7,6 +7,7 @@
 mod codec;
 mod envelope;
 mod pack;
+mod resting;
 mod spare;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, encode};
 pub(crate) use envelope::hex;
 pub use envelope::{Digest, EnvelopeError};
+pub use resting::{Forgotten, Rest, Resting, ShortHash};
 pub use spare::{Spare, Spares};
 
 use crate::client::{Map, Mode};
@@ -143,6 +145,9 @@ pub struct SessionRules {
     /// Prefixes of client IDs that no access key opens: they are set aside for people.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub people_prefixes: Vec<String>,
+    /// Client IDs whose former owner may have left a session at the broker.
+    #[serde(skip_serializing_if = "Resting::is_empty")]
+    pub resting: Resting,
 }
 
 impl SessionRules {
@@ -271,6 +276,9 @@ pub struct Device {
     /// From when on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<UnixSeconds>,
+    /// Until when nobody logs in with it, because nobody knows whose sessions its client IDs had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_until: Option<UnixSeconds>,
 }
 
 /// Which client IDs a credential opens.

@@ -240,6 +240,8 @@ reasons! {
     ClientIdOutsideKeyPrefixes,
     /// The client ID belongs to another credential.
     ClientIdTaken,
+    /// The credential that had the client ID is gone, and its session may still stand at the broker.
+    ClientIdResting,
     /// The credential is bound to another client ID.
     ClientIdMismatch,
     /// The broker cannot keep this client ID apart from others.

@@ -155,7 +155,7 @@ pub struct DeviceCredentialStatus {
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
     /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `ClientIdPrefixTaken`,
-    /// `KeyIdTaken`, `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
+    /// `ClientIdResting`, `KeyIdTaken`, `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -201,6 +201,9 @@ reasons! {
         /// The tenant's client IDs are exclusive, and an access key or another `DeviceCredential` owns this one, or some that
         /// begin with this prefix.
         ClientIdPrefixTaken => False,
+        /// Another credential had the client ID, or nobody knows who had it, and the session of that client may still stand at
+        /// the broker: logins are refused for as long as it is kept.
+        ClientIdResting => False,
         /// An older `DeviceCredential` has this key ID.
         KeyIdTaken => False,
         /// An older `DeviceCredential` of the tenant has this login name.

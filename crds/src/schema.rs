@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub(crate) use device::{device_rules, device_spec_rules, immutable_client_id_prefix, login_name, mechanisms};
 pub(crate) use policy_test::{policy_test_rules, qos_level, test_client_id, test_client_rules, test_name, topic_name};
 pub(crate) use rotation::{access_key_rules, rotation_interval, rotation_overlap, rotation_rules, rotation_trigger};
-pub(crate) use tenant::{own_client_id_prefixes, tenant_rules, tenant_spec_rules};
+pub(crate) use tenant::{own_client_id_prefixes, released_client_ids, tenant_rules, tenant_spec_rules};
 
 /// Longest topic filter or template, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 1024;

@@ -109,6 +109,15 @@ pub struct MqttTenantSpec {
     #[schemars(schema_with = "schema::own_client_id_prefixes")]
     pub people_client_id_prefixes: Vec<String>,
 
+    /// Client IDs that need not rest. Where the operator's configuration has `sessionExpiry` for the broker, the client ID of a
+    /// `DeviceCredential` that was deleted is refused to everyone else for so long, because the session of the old client
+    /// may still stand at the broker (`ClientIdResting`). What stands here is free at once, also a `clientIdPrefix` that
+    /// waits: write it here when the broker's session is known to be gone, and remove it afterwards. Here and not at a
+    /// `DeviceCredential`, because that is a team's to write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::released_client_ids")]
+    pub released_client_ids: Vec<String>,
+
     /// How the tenant's clients may log in. All that mqtt-access knows, unless narrowed here.
     #[serde(default)]
     pub authentication: Authentication,

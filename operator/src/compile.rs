@@ -8,6 +8,7 @@ mod device;
 mod exclusive;
 mod identity;
 mod policy;
+mod resting;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,8 @@ pub struct Gathered {
     pub scram: ScramSettings,
     /// How its broker learns what clients may do.
     pub acl_delivery: AclDelivery,
+    /// How long its broker keeps the session of a client that is gone, in seconds; 0 where no client ID has to wait for that.
+    pub session_expiry: UnixSeconds,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
@@ -299,12 +302,14 @@ impl DeviceReport {
     }
 }
 
-/// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
+/// Compiles a tenant. `now` words the reports, and is when a client ID begins to rest whose credential is gone; beyond that, what
+/// is in force does not depend on it.
 #[must_use]
 pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let shares = Shares::of(gathered);
-    let (tenant, access_keys) = tenant::compile(gathered, &shares);
-    let devices = device::compile(gathered, &shares, now);
+    let (mut tenant, access_keys) = tenant::compile(gathered, &shares);
+    let mut devices = device::compile(gathered, &shares, now);
+    tenant.sessions.resting = resting::rest(gathered, &mut devices, now);
     let mut policies = Vec::new();
     let mut reports = Reports {
         next_change: access_keys

@@ -2,6 +2,7 @@
 
 mod election;
 mod scope;
+mod session_expiry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::manifest::yaml;
 pub use election::LeaderElection;
+pub use session_expiry::SessionExpiry;
 
 /// What `--config FILE` holds. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -70,6 +72,11 @@ pub struct Broker {
     /// Whose ACL files are compiled for it. Left out: all, for information. Listed: what such a file cannot say is a finding.
     #[serde(default)]
     pub acl_files: Option<Vec<Language>>,
+    /// How long it keeps the session of a client that is gone, such as `2h`: for so long nobody logs in with the client ID of a
+    /// credential that was deleted. `broker-config` prints it as the broker's own setting. Left out, or `0`: no client ID
+    /// waits.
+    #[serde(default)]
+    pub session_expiry: SessionExpiry,
 }
 
 /// The SCRAM settings of a broker: SHA-256 with 4096 iterations unless told otherwise, as EMQX has it.
@@ -165,6 +172,7 @@ impl Default for Config {
             scram: Scram::default(),
             acl_delivery: AclDelivery::default(),
             acl_files: None,
+            session_expiry: SessionExpiry::default(),
         };
         Self { brokers: vec![broker], token_service: None, leader_election: None, namespaces: None }
     }

@@ -163,6 +163,7 @@ fn bare(name: &str, client_id: ClientIds) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

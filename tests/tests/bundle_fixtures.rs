@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
     AccessKey, AclDelivery, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError,
-    FORMAT_VERSION, KeyUse, LoginName, Revocations, SessionRules, Space, Spare, Spares, Tenant, decode, decode_index,
-    encode,
+    FORMAT_VERSION, Forgotten, KeyUse, LoginName, Rest, Resting, Revocations, SessionRules, ShortHash, Space, Spare,
+    Spares, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -34,7 +34,16 @@ fn bundle() -> Bundle {
         require_sub: true,
         exclusive_client_ids: true,
         people_prefixes: vec!["acme-people-".to_owned()],
+        resting: Resting {
+            clients: [(
+                ShortHash::of_client("mqtt-acme", "acme-gone"),
+                Rest { owner: ShortHash::of_uid("0c8e7f52-1d11-4e0a-9a38-7a8f7d8c9e04"), until: 1_795_010_000 },
+            )]
+            .into(),
+            forgotten: Some(Forgotten { since: 1_794_000_000, until: 1_795_009_000 }),
+        },
     };
+    bundle.devices.first_mut().unwrap().rests_until = Some(1_795_009_000);
     bundle.tenant.access_keys.first_mut().unwrap().client_id_prefixes = Some(vec!["acme-backend-".to_owned()]);
     bundle
 }
@@ -181,6 +190,7 @@ fn plain_device() -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 
@@ -199,6 +209,7 @@ fn device() -> Device {
         expires_at: Some(1_800_000_000),
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

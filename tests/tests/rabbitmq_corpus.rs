@@ -130,6 +130,7 @@ impl Put {
             expires_at: None,
             spares: Spares::default(),
             brought_along: false,
+            rests_until: None,
         }
     }
 

@@ -64,6 +64,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     let tenant = Tenant {
         namespace: "shop".into(),

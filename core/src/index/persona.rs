@@ -102,7 +102,7 @@ impl<'i> Persona<'i> {
             Key::Device(device, _) if device.client_id.one().is_none() && self.client_id.is_empty() => {
                 self.tenant.admit_anyone(device, self.mode, now)?;
             }
-            key => self.tenant.admit(key, self.mode, &self.client_id, now)?,
+            key => self.tenant.admit_login(key, self.mode, &self.client_id, now)?,
         }
         if self.key.marks(self.mode, now).is_empty() { Err(Reason::KeyWithoutSecret) } else { Ok(()) }
     }

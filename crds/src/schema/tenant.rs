@@ -10,6 +10,11 @@ pub(crate) fn own_client_id_prefixes(_: &mut SchemaGenerator) -> Schema {
     set_of(&client_id(vec![]), 1, 8)
 }
 
+/// Client IDs, or prefixes of some.
+pub(crate) fn released_client_ids(_: &mut SchemaGenerator) -> Schema {
+    set_of(&client_id(vec![]), 0, 64)
+}
+
 /// Rules over the spec of an `MqttTenant`.
 pub(crate) fn tenant_spec_rules() -> Value {
     let owned = "!has(self.clientIdPrefixes) || self.clientIdPrefixes.size() == 0";

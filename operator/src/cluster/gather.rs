@@ -58,6 +58,7 @@ pub(super) async fn gather<'a>(
         ticket_key,
         scram: broker.scram.into(),
         acl_delivery: broker.acl_delivery,
+        session_expiry: broker.session_expiry.seconds(),
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,

@@ -124,7 +124,7 @@ pub(super) async fn ensure(
     });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
-    let before = if remembers(tenant) { finder.published().await?.before() } else { None };
+    let before = if remembers(tenant, broker) { finder.published().await?.before() } else { None };
     let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false, before };
     while let Some((place, found)) = found.next().await {
         let key = match found? {
@@ -145,8 +145,8 @@ pub(super) async fn ensure(
 }
 
 /// Whether what is in force depends on what was: reading a whole bundle back is not for nothing.
-fn remembers(tenant: &MqttTenant) -> bool {
-    tenant.spec.exclusive_client_ids == Some(true)
+fn remembers(tenant: &MqttTenant, broker: &Broker) -> bool {
+    broker.session_expiry.seconds() > 0 || tenant.spec.exclusive_client_ids == Some(true)
 }
 
 /// What every search for a key needs to know.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mqtt_access_core::bundle::{Bundle, ClientIds};
+use mqtt_access_core::bundle::{Bundle, ClientIds, Resting, UnixSeconds};
 
 /// The client IDs that were in force before this compile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +11,9 @@ pub struct Before {
     prefixes_of_keys: HashMap<String, Vec<String>>,
     /// Of credentials, by their UIDs.
     client_ids: HashMap<String, ClientIds>,
+    /// Those among them that wait, and until when.
+    waiting: HashMap<String, UnixSeconds>,
+    resting: Resting,
 }
 
 impl Before {
@@ -23,13 +26,33 @@ impl Before {
             prefixes_of_keys: keys
                 .filter_map(|key| Some((key.name.clone(), key.client_id_prefixes.clone()?)))
                 .collect(),
-            client_ids: devices.filter_map(|device| Some((device.uid.clone()?, device.client_id.clone()))).collect(),
+            client_ids: devices
+                .clone()
+                .filter_map(|device| Some((device.uid.clone()?, device.client_id.clone())))
+                .collect(),
+            waiting: devices.filter_map(|device| Some((device.uid.clone()?, device.rests_until?))).collect(),
+            resting: bundle.tenant.sessions.resting.clone(),
         }
     }
 
     /// Whether an access key had a prefix.
     pub(super) fn key_had(&self, key: &str, prefix: &str) -> bool {
         self.prefixes_of_keys.get(key).is_some_and(|known| known.iter().any(|known| known == prefix))
+    }
+
+    /// Client IDs that were of one credential, with its UID.
+    pub(super) fn single_client_ids(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.client_ids.iter().filter_map(|(uid, client_ids)| Some((client_ids.one()?, uid.as_str())))
+    }
+
+    /// Client IDs that rested.
+    pub(super) fn resting(&self) -> &Resting {
+        &self.resting
+    }
+
+    /// Until when a credential had to wait.
+    pub(super) fn waits_until(&self, uid: &str) -> Option<UnixSeconds> {
+        self.waiting.get(uid).copied()
     }
 
     /// Whether a credential had these client IDs.

@@ -62,14 +62,14 @@ fn one(
             let report = told((DeviceReady::Invalid, why.to_owned()));
             let reserved = device.spec.client_id.as_ref().map(|one| ClientIds::One(one.clone()));
             let reserved = reserved.filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
-            return (reserved.and_then(|one| reserve(name, one)), report);
+            return (reserved.and_then(|one| reserve(name, device.uid(), one)), report);
         }
     };
     if let Err(refusal) = taken.client_ids(prefixes, &name, &identity.client_ids) {
         return (None, told(refusal));
     }
     if is_too_large(device) {
-        return (reserve(name, identity.client_ids), too_large());
+        return (reserve(name, device.uid(), identity.client_ids), too_large());
     }
     let found = find(gathered, taken, &name, &identity, key);
     // Without a key the record still keeps the client ID from everybody else.
@@ -118,6 +118,7 @@ fn record(device: &DeviceCredential, client_ids: ClientIds, found: Option<&Found
         name: device.name_any(),
         uid: device.uid(),
         brought_along: secret_ref.is_some(),
+        rests_until: None,
         client_id: client_ids,
         key_id,
         secret,
@@ -210,18 +211,19 @@ fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> 
     if taken.client_ids(&gathered.claims.client_id_prefixes, &name, &client_id).is_err() {
         return (None, report);
     }
-    (reserve(name, client_id), report)
+    (reserve(name, broken.metadata.uid.clone(), client_id), report)
 }
 
 /// A record that keeps a client ID from everybody. A prefix keeps nobody out, so there is nothing to record.
-fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
+fn reserve(name: String, uid: Option<String>, client_ids: ClientIds) -> Option<Device> {
     client_ids.one()?;
     Some(Device {
         name,
-        uid: None,
+        uid,
         client_id: client_ids,
         key_id: String::new(),
         brought_along: false,
+        rests_until: None,
         secret: None,
         spares: Spares::default(),
         login: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, SessionRules, Space, Spares, Tenant};
+use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Resting, Revocations, SessionRules, Space, Spares, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
 use mqtt_access_crds as crds;
@@ -45,6 +45,7 @@ pub(super) fn compile(gathered: &Gathered, shares: &Shares) -> (Tenant, Vec<KeyR
         superusers_allowed,
         exclusive_client_ids: _,
         people_client_id_prefixes,
+        released_client_ids: _,
     } = &tenant.spec;
     let exclusive_client_ids = is_exclusive(&tenant.spec);
     let people_prefixes = if exclusive_client_ids { people_client_id_prefixes.clone() } else { Vec::new() };
@@ -67,7 +68,12 @@ pub(super) fn compile(gathered: &Gathered, shares: &Shares) -> (Tenant, Vec<KeyR
         scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
-        sessions: SessionRules { require_sub: *require_sub, exclusive_client_ids, people_prefixes },
+        sessions: SessionRules {
+            require_sub: *require_sub,
+            exclusive_client_ids,
+            people_prefixes,
+            resting: Resting::default(),
+        },
         acl_delivery: gathered.acl_delivery,
     };
     (compiled, reports)

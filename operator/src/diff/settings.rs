@@ -57,7 +57,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         scram,
         token_max_ttl,
         token_revocations,
-        sessions: SessionRules { require_sub, exclusive_client_ids, people_prefixes },
+        sessions: SessionRules { require_sub, exclusive_client_ids, people_prefixes, resting: _ },
         acl_delivery,
     } = before;
     let lines = [
@@ -108,6 +108,7 @@ fn device(before: &Device, after: &Device) -> Vec<String> {
         disabled,
         superuser,
         expires_at,
+        rests_until: _,
     } = before;
     let ways = |device: &Device| -> (Option<String>, bool, bool) {
         let login = device.login.as_ref();

@@ -131,7 +131,9 @@ fn one(
         access_keys,
         devices,
         policies,
+        // Manifests have no UIDs: what is gone cannot be told from what was made anew.
         before: None,
+        session_expiry: 0,
     })
 }
 

@@ -49,6 +49,7 @@ fn gathered(tests: &Value) -> Gathered {
     let policy = Arc::new(object::<Stored<AclPolicy>>("AclPolicy", "p", &spec));
     Gathered {
         before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: mqtt_access_core::secret::Secret::new(vec![1; 32]),

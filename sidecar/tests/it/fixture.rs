@@ -103,6 +103,7 @@ fn device(name: &str, client_id: &str, key_id: &str) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One client ID, several principals of one tenant: what a tenant may require so that none of them takes over the session of
 //! another.
 
+use mqtt_access_core::bundle::{Rest, ShortHash};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::index::Session;
 use mqtt_access_core::policy::{Qos, Topics};
@@ -169,4 +170,72 @@ fn nobody_is_offered_an_access_key_that_is_not_for_the_client_id() {
     assert!(told.contains("access key `other`") && !told.contains("access key `backend`"), "{told}");
     let persona = tenant.access_key_persona("backend", Mode::Signature, CLIENT_ID).unwrap();
     assert_eq!(persona.admitted(NOW), Err(Reason::ClientIdOutsideKeyPrefixes));
+}
+
+/// The tenant where a client ID rests until a moment.
+fn resting(mut attempt: Attempt, client_id: &str, until: i64) -> Attempt {
+    let client = ShortHash::of_client("mqtt-acme", client_id);
+    let rest = Rest { owner: ShortHash::of_uid("of a credential that is gone"), until };
+    attempt.acme.tenant.sessions.resting.clients.insert(client, rest);
+    attempt
+}
+
+#[test]
+fn a_client_id_that_rests_is_refused_to_every_login_until_its_end_and_to_no_open_session() {
+    for way in crate::attempt::WAYS {
+        let code = (way.mode() == Mode::Token).then_some(-1);
+        let refused = Some((Reason::ClientIdResting, code));
+        let client_id = way.attempt().client_id;
+        for (resting_id, until, expected) in [
+            (client_id.as_str(), NOW + 1, refused),
+            (client_id.as_str(), NOW, None),
+            (client_id.as_str(), i64::from(u32::MAX), refused),
+            ("GID_acme@@@another", NOW + 1, None),
+            (&client_id.to_lowercase(), NOW + 1, None),
+        ] {
+            let attempt = resting(way.attempt(), resting_id, until);
+            assert_eq!(attempt.log_in().err(), expected, "{way:?} {resting_id} {until}");
+        }
+        // A session that was open before is its own.
+        let ticket = way.attempt().log_in().unwrap().ticket().to_owned();
+        let index = resting(way.attempt(), &client_id, NOW + 1).index();
+        let judged = publish(&index, Session { ticket: &ticket, client_id: &client_id }, "acme/a", NOW);
+        assert_eq!(judged.verdict.cause().to_string(), "shop/all rules[0]", "{way:?}");
+        // Whatever else is wrong is said first, and another tenant's list is nothing to this one.
+        let mut suspended = resting(way.attempt(), &client_id, NOW + 1);
+        suspended.acme.tenant.suspended = true;
+        assert_eq!(suspended.log_in().err().map(|(reason, _)| reason), Some(Reason::Suspended), "{way:?}");
+        let mut elsewhere = way.attempt();
+        elsewhere.globex.tenant.sessions.resting =
+            resting(way.attempt(), &client_id, NOW + 1).acme.tenant.sessions.resting;
+        assert!(elsewhere.log_in().is_ok(), "{way:?}");
+    }
+}
+
+#[test]
+fn a_credential_that_waits_is_refused_whatever_client_id_it_comes_with() {
+    for way in crate::attempt::WAYS.into_iter().filter(|way| !way.uses_access_key()) {
+        for (until, expected) in [(NOW + 1, Some((Reason::ClientIdResting, None))), (NOW, None)] {
+            let mut attempt = way.attempt();
+            attempt.device().unwrap().rests_until = Some(until);
+            assert_eq!(attempt.log_in().err(), expected, "{way:?} {until}");
+        }
+    }
+}
+
+#[test]
+fn who_asks_is_told_that_a_client_id_rests_and_until_when_things_stay_so() {
+    let attempt = resting(Way::DeviceCredential.attempt(), "GID_acme@@@dev1", NOW + 7);
+    let index = attempt.index();
+    let tenant = index.tenant_of_client("GID_acme@@@dev1").unwrap();
+    let persona = tenant.device_personas("GID_acme@@@dev1").remove(0);
+    assert_eq!((persona.admitted(NOW), persona.admitted(NOW + 7)), (Err(Reason::ClientIdResting), Ok(())));
+    assert_eq!((tenant.next_expiry(NOW), tenant.next_expiry(NOW + 7)), (Some(NOW + 7), None));
+    let mut waiting = Way::PrefixFast.attempt();
+    waiting.device().unwrap().rests_until = Some(NOW + 9);
+    let index = waiting.index();
+    let tenant = index.tenant_of_client("GID_acme@@@dev1").unwrap();
+    let anyone = tenant.login_persona("ada", Mode::Password, "").unwrap();
+    assert_eq!((anyone.admitted(NOW), anyone.admitted(NOW + 9)), (Err(Reason::ClientIdResting), Ok(())));
+    assert_eq!(tenant.next_expiry(NOW), Some(NOW + 9));
 }

@@ -143,6 +143,7 @@ fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secre
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     })
 }
 

@@ -22,6 +22,7 @@ fn compiled(specs: &[Value]) -> Devices {
     });
     let gathered = Gathered {
         before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![1; 32]),

@@ -36,6 +36,7 @@ fn gathered(spec: &Value, credentials: &[(&str, Value)], before: Option<&Compile
     });
     Gathered {
         before: before.map(|before| Arc::new(Before::of(&before.bundle))),
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         devices: devices.collect(),
         tenant: Arc::new(tenant),

@@ -164,6 +164,7 @@ fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool)
         expires_at: (now && matches!(credential.refused, Refused::Expired)).then_some(NOW - 1),
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 
