@@ -1,7 +1,7 @@
 //! Whose a client ID is, over time: what a session that a broker keeps would pass on, and what changes for nobody who did not
 //! ask for it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 use std::collections::BTreeMap;
 

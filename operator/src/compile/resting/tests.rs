@@ -55,14 +55,11 @@ impl World {
             let object = json!({"apiVersion": "mqttaccess.io/v1alpha1", "kind": "DeviceCredential", "spec": spec,
                 "metadata": {"name": name, "uid": uid, "creationTimestamp": created}});
             let secret_name = "s".to_owned();
-            let key = match client_id.ends_with('*') {
-                false => Key::Ready { id: None, secret: Secret::from("key"), rotated: Box::default(), secret_name },
-                true => Key::Login {
-                    scram: None,
-                    password: Some(mqtt_access_core::password::Verifier::fast(&ticket_key(), &Secret::from("pencil"))),
-                    rotated: Box::default(),
-                    secret_name,
-                },
+            let key = if client_id.ends_with('*') {
+                let password = mqtt_access_core::password::Verifier::fast(&ticket_key(), &Secret::from("pencil"));
+                Key::Login { scram: None, password: Some(password), rotated: Box::default(), secret_name }
+            } else {
+                key("key")
             };
             (Arc::new(serde_json::from_value(object).unwrap()), key)
         });
