@@ -124,7 +124,7 @@ pub(super) async fn ensure(
     });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
-    let before = if remembers(tenant, broker) { finder.published().await?.before() } else { None };
+    let before = if remembers(tenant, broker) { finder.before().await? } else { None };
     let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false, before };
     while let Some((place, found)) = found.next().await {
         let key = match found? {

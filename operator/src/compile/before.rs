@@ -1,8 +1,9 @@
 //! What the published bundle says of who had which client IDs: what stands keeps standing, and what ended is noticed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use mqtt_access_core::bundle::{Bundle, ClientIds, Resting, UnixSeconds};
+use mqtt_access_core::bundle::{Bundle, ClientIds, Forgotten, Resting, UnixSeconds};
 
 /// The client IDs that were in force before this compile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +34,29 @@ impl Before {
             waiting: devices.filter_map(|device| Some((device.uid.clone()?, device.rests_until?))).collect(),
             resting: bundle.tenant.sessions.resting.clone(),
         }
+    }
+
+    /// With what an index that another operator wrote meanwhile says of client IDs that rest. The later end counts, so that two
+    /// of them agree.
+    #[must_use]
+    pub(crate) fn and(self: Arc<Self>, published: &Resting) -> Arc<Self> {
+        if self.resting == *published {
+            return self;
+        }
+        let mut both = self.as_ref().clone();
+        for (client, rest) in &published.clients {
+            let known = both.resting.clients.entry(*client).or_insert(*rest);
+            if known.until < rest.until {
+                *known = *rest;
+            }
+        }
+        both.resting.forgotten = match (both.resting.forgotten, published.forgotten) {
+            (Some(one), Some(other)) => {
+                Some(Forgotten { since: one.since.min(other.since), until: one.until.max(other.until) })
+            }
+            (one, other) => one.or(other),
+        };
+        Arc::new(both)
     }
 
     /// Whether an access key had a prefix.

@@ -74,11 +74,6 @@ impl Held {
         }
     }
 
-    /// Who had which client IDs.
-    pub(super) fn before(&self) -> Option<Arc<Before>> {
-        self.before.clone()
-    }
-
     /// Whether a password was made for the owner, which nothing else may know any more.
     pub(super) fn had_password(&self, wanted: &Wanted) -> bool {
         let made = self.logins.get(&wanted.owner_name).filter(|held| !held.brought_along);
@@ -128,6 +123,18 @@ impl Finder<'_> {
     /// The key before it, where the published bundle holds one.
     pub(super) async fn held_previous(&self, wanted: &Wanted) -> Result<Option<Spare<Secret>>, KeyError> {
         Ok(self.published().await?.made(wanted).and_then(|held| held.previous.clone()))
+    }
+
+    /// Who had which client IDs, by what was published last.
+    pub(super) async fn before(&self) -> Result<Option<Arc<Before>>, KeyError> {
+        let before = self.published().await?.before.clone();
+        let group = Group::Tenant(self.tenant.clone());
+        let index = self.context.world(|world| world.broker(&self.broker.name).indexes.group(&group).next().cloned());
+        let file = index.as_ref().and_then(|index| index.file.as_ref());
+        Ok(before.map(|before| match file {
+            Some(file) => before.and(&file.tenant.sessions.resting),
+            None => before,
+        }))
     }
 
     /// What the published bundle holds.

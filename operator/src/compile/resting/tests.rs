@@ -246,6 +246,25 @@ fn clocks_ten_minutes_apart_free_nothing_too_early_and_drop_nothing_too_soon() {
 }
 
 #[test]
+fn two_operators_that_see_it_at_different_times_agree() {
+    let mut one = World::new().with("d", "one");
+    one.publish(START - 100);
+    let mut other = World::new().with("d", "one");
+    other.publish(START - 100);
+    for (world, now) in [(&mut one, START), (&mut other, START + 7)] {
+        world.credentials.remove("d");
+        world.publish(now);
+    }
+    assert_ne!(one.resting(), other.resting());
+    let looks = [(&one, other.resting()), (&other, one.resting())].map(|(world, theirs)| {
+        let gathered = world.gathered();
+        let before = gathered.before.clone().map(|before| before.and(theirs));
+        compile(&Gathered { before, ..gathered }, START + 20).bundle.tenant.sessions.resting
+    });
+    assert_eq!(looks, [other.resting().clone(), other.resting().clone()]);
+}
+
+#[test]
 fn where_nothing_is_known_to_be_kept_nothing_rests() {
     let mut world = replaced();
     assert!(!world.resting().is_empty());
