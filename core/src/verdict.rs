@@ -53,7 +53,7 @@ impl Reason {
     #[must_use]
     pub fn token_code(self) -> i8 {
         match self {
-            Self::TokenMalformed | Self::TokenClientIdMismatch => 1,
+            Self::TokenMalformed | Self::TokenClientIdMismatch | Self::TokenWithoutClientId => 1,
             Self::TokenExpired | Self::TicketExpired => 2,
             Self::TokenRevoked => 3,
             Self::NotGrantedByToken => 4,
@@ -205,6 +205,8 @@ reasons! {
     TokenRevoked,
     /// A token is bound to another client ID.
     TokenClientIdMismatch,
+    /// A token is bound to no client ID, and the tenant requires that each is.
+    TokenWithoutClientId,
     /// A field is missing, doubled, too long, of the wrong type or not what its name says.
     Malformed,
     /// The username names no mode that this tenant accepts.
@@ -237,8 +239,12 @@ reasons! {
     ClientIdInvalid,
     /// The client ID lies outside the tenant's client-ID prefixes.
     ClientIdOutsidePrefixes,
+    /// The client ID lies outside the prefixes of the access key, or among those set aside for people.
+    ClientIdOutsideKeyPrefixes,
     /// The client ID belongs to another credential.
     ClientIdTaken,
+    /// The credential that had the client ID is gone, and its session may still stand at the broker.
+    ClientIdResting,
     /// The credential is bound to another client ID.
     ClientIdMismatch,
     /// The broker cannot keep this client ID apart from others.

@@ -63,8 +63,8 @@ pub struct DeviceCredentialSpec {
 
     /// For people and services, which come with several client IDs or ever new ones: what these begin with, for example
     /// `GID_acme@@@alice-`. It opens `GID_acme@@@alice-phone`, not `GID_acme@@@alice`, and no client ID that another
-    /// `DeviceCredential` has as its `clientId`. Two credentials may share a prefix: it keeps nobody out. The same
-    /// characters as in `clientId`; it begins with one of the tenant's `clientIdPrefixes`, which it may equal. Needs
+    /// `DeviceCredential` has as its `clientId`. Two credentials may share a prefix: it keeps nobody out, unless the tenant
+    /// says `exclusiveClientIds: true`. The same characters as in `clientId`; it begins with one of the tenant's `clientIdPrefixes`, which it may equal. Needs
     /// `username`, and `Scram` or `Password`. As the client ID is the client's choice, `${clientid}` and what is derived
     /// from it are never usable in its rules: a topic `acme/${username}/#` is. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,8 @@ pub struct DeviceCredentialStatus {
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
     /// device), `HashTooCostly` (it can, but its hash costs more than is accepted now); or `Invalid`, `TenantNotFound`,
-    /// `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`, `LoginNameTaken`, `OverBudget`, `SecretMissing`,
-    /// `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
+    /// `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `ClientIdPrefixTaken`, `ClientIdResting`, `KeyIdTaken`,
+    /// `LoginNameTaken`, `OverBudget`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -203,6 +203,12 @@ reasons! {
         ClientIdOutsidePrefix => False,
         /// An older `DeviceCredential` has this client ID.
         ClientIdTaken => False,
+        /// The tenant's client IDs are exclusive, and an access key or another `DeviceCredential` owns this one, or some that
+        /// begin with this prefix.
+        ClientIdPrefixTaken => False,
+        /// Another credential had the client ID, or nobody knows who had it, and the session of that client may still stand at
+        /// the broker: logins are refused for as long as it is kept.
+        ClientIdResting => False,
         /// An older `DeviceCredential` has this key ID.
         KeyIdTaken => False,
         /// An older `DeviceCredential` of the tenant has this login name.

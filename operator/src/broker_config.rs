@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use clap::ValueEnum;
 use mqtt_access_core::acl_file::Language;
+use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::scram::ScramAlgorithm;
 use thiserror::Error;
 
@@ -15,6 +16,7 @@ use crate::config::{Broker, Scram};
 
 /// Where the sidecar listens unless told otherwise.
 const SIDECAR: &str = "http://127.0.0.1:8080";
+const HOUR: UnixSeconds = 3600;
 /// Where the manifests under `examples/brokers` mount what `--acl-dir` is about.
 const ACL_DIR: &str = "/mqtt-access/acl";
 
@@ -25,6 +27,9 @@ const EMQX_SCRAM: &str = include_str!("broker_config/emqx-scram.conf");
 const EMQX_AUTHORIZATION: &str = include_str!("broker_config/emqx-authorization.conf");
 const EMQX_ACL_FILE: &str = include_str!("broker_config/emqx-acl-file.conf");
 const EMQX_NODE_CACHES: &str = include_str!("broker_config/emqx-node-caches.conf");
+const RABBITMQ_SESSIONS: &str = include_str!("broker_config/rabbitmq-sessions.conf");
+const MOSQUITTO_SESSIONS: &str = include_str!("broker_config/mosquitto-sessions.conf");
+const EMQX_SESSIONS: &str = include_str!("broker_config/emqx-sessions.conf");
 
 /// A broker's software, as far as its settings differ between versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -92,6 +97,9 @@ pub enum BrokerConfigError {
         "`willGraceSeconds` of broker `{0}` means nothing to this software; remove it from the operator's configuration first"
     )]
     WillGrace(String),
+    /// Sessions would end later than client IDs are free again.
+    #[error("{0} cannot end sessions after the `sessionExpiry` of broker `{1}` in the operator's configuration; {2}")]
+    SessionExpiry(&'static str, String, &'static str),
     /// Topics of one tenant would reach another.
     #[error(
         "RabbitMQ lets a leading wildcard reach topics that begin with `$`: remove `allowDollarTopics` of broker `{0}` in the operator's configuration first"
@@ -114,6 +122,7 @@ impl Software {
             }
         }
         let Scram { algorithm, iterations } = broker.map(|broker| broker.scram).unwrap_or_default();
+        let session = session_seconds(broker);
         let algorithm = match algorithm {
             ScramAlgorithm::Sha256 => "sha256",
             ScramAlgorithm::Sha512 => "sha512",
@@ -125,7 +134,10 @@ impl Software {
             .replace("@VERSIONS@", if self == Self::Rabbitmq4 { "3.12 and later" } else { "3.10 and 3.11" })
             .replace("@EMQX@", if self == Self::Emqx6 { "v6" } else { "v5" })
             .replace("@SCRAM_ALGORITHM@", algorithm)
-            .replace("@SCRAM_ITERATIONS@", &iterations.to_string()))
+            .replace("@SCRAM_ITERATIONS@", &iterations.to_string())
+            .replace("@SESSION_SECONDS@", &session.to_string())
+            .replace("@SESSION_MILLIS@", &session.saturating_mul(1000).to_string())
+            .replace("@SESSION_HOURS@", &(session / HOUR).to_string()))
     }
 
     fn check(self, broker: &Broker) -> Result<(), BrokerConfigError> {
@@ -138,6 +150,10 @@ impl Software {
                 Err(BrokerConfigError::DollarTopics(name()))
             }
             Self::Mosquitto if !broker.reads(Language::Mosquitto) => Err(BrokerConfigError::NeedsFiles(name())),
+            Self::Mosquitto if (1..HOUR).contains(&session_seconds(Some(broker))) => {
+                let way_out = "it counts whole hours: set `1h` at least, or `0`";
+                Err(BrokerConfigError::SessionExpiry("Mosquitto", name(), way_out))
+            }
             _ => Ok(()),
         }
     }
@@ -161,13 +177,22 @@ impl Software {
         // Listed is what the broker itself reads; compiled for information is not.
         let by_file = broker.is_some_and(|broker| broker.reads(Language::Emqx));
         let authorization = if by_file { EMQX_ACL_FILE } else { EMQX_AUTHORIZATION };
-        match self {
-            Self::Rabbitmq | Self::Rabbitmq4 => vec![RABBITMQ],
-            Self::Mosquitto => vec![MOSQUITTO],
-            Self::Emqx5 => vec![EMQX_AUTHENTICATION, authorization],
-            Self::Emqx6 => vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES],
+        let (mut templates, sessions) = match self {
+            Self::Rabbitmq | Self::Rabbitmq4 => (vec![RABBITMQ], RABBITMQ_SESSIONS),
+            Self::Mosquitto => (vec![MOSQUITTO], MOSQUITTO_SESSIONS),
+            Self::Emqx5 => (vec![EMQX_AUTHENTICATION, authorization], EMQX_SESSIONS),
+            Self::Emqx6 => (vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES], EMQX_SESSIONS),
+        };
+        if session_seconds(broker) > 0 {
+            templates.push(sessions);
         }
+        templates
     }
+}
+
+/// How long the broker keeps sessions; 0 where that is its own affair.
+fn session_seconds(broker: Option<&Broker>) -> UnixSeconds {
+    broker.map_or(0, |broker| broker.session_expiry.seconds())
 }
 
 fn base(sidecar: &str) -> Result<&str, BrokerConfigError> {

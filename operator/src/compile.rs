@@ -3,10 +3,13 @@
 //! Pure: the same objects give the same bundle, whatever was there before. A mistake narrows: an Allow that cannot be
 //! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
 
+mod before;
 mod budget;
 mod device;
+mod exclusive;
 mod identity;
 mod policy;
+mod resting;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,15 +25,16 @@ use mqtt_access_crds::{
 };
 
 use crate::analysis::Analysis;
-use crate::finding::{self, Finding, Place, Severity, Told};
-
+use crate::finding::{self, Finding, FindingReason, Place, Severity, Told};
 use crate::policy_tests::TestOutcome;
 
+pub use before::Before;
 pub(crate) use budget::{Age, SPARE_PLACES, age, within};
 pub use budget::{Beyond, BeyondDevice, BeyondPolicy, Budget, BudgetReport, Usage};
 use budget::{Book, Fit};
 use device::Devices;
 pub(crate) use device::tenant_of as tenant_of_device;
+use exclusive::Shares;
 pub(crate) use identity::{Identity, LoginBy, Proof};
 use policy::Draft;
 pub(crate) use policy::tenant_of as tenant_of_policy;
@@ -51,6 +55,8 @@ pub struct Gathered {
     pub acl_delivery: AclDelivery,
     /// Seconds in which an expired session may still publish its last will.
     pub will_grace_seconds: u8,
+    /// How long its broker keeps the session of a client that is gone, in seconds; 0 where no client ID has to wait for that.
+    pub session_expiry: UnixSeconds,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
@@ -61,6 +67,8 @@ pub struct Gathered {
     pub policies: Vec<Arc<Stored<AclPolicy>>>,
     /// Devices and policies that are more than it may have, of which no more is known.
     pub beyond: Beyond,
+    /// Who had which client IDs so far; `None` where nothing is published.
+    pub before: Option<Arc<Before>>,
 }
 
 /// What became of the Secret of a device or an access key.
@@ -164,6 +172,8 @@ pub struct Compiled {
 pub struct Reports {
     /// The access keys, in the order of the spec.
     pub access_keys: Vec<KeyReport>,
+    /// What is told of access keys that share client IDs, where nobody said that they may.
+    pub shared_client_ids: Option<String>,
     /// Devices by name.
     pub devices: BTreeMap<String, DeviceReport>,
     /// Policies by name.
@@ -189,6 +199,8 @@ pub struct KeyReport {
     pub rotation: Option<RotationReport>,
     /// Why there is none.
     pub problem: Option<String>,
+    /// Why it has not all of the client-ID prefixes that it asks for.
+    pub prefix_problem: Option<String>,
 }
 
 /// What a device is told.
@@ -228,10 +240,18 @@ pub struct PolicyReport {
 impl Reports {
     /// Everything that is not in force as written or looks wrong, with the object it is about.
     pub fn problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
-        let keys = self.access_keys.iter().filter_map(move |key| {
-            let told =
-                Told::whole("MqttTenant", namespace, tenant, TenantReady::SecretProblem.as_str(), key.problem.clone()?);
-            Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+        let keys = self.access_keys.iter().flat_map(move |key| {
+            let problems =
+                [(TenantReady::SecretProblem, &key.problem), (TenantReady::ClientIdPrefixTaken, &key.prefix_problem)];
+            problems.into_iter().filter_map(move |(reason, problem)| {
+                let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), problem.clone()?);
+                Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+            })
+        });
+        let shared = self.shared_client_ids.iter().map(move |message| {
+            let reason = FindingReason::SharedClientIds;
+            let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), message.clone());
+            Told { severity: reason.severity(), place: Some("accessKeys".to_owned()), ..told }
         });
         let devices = self.devices.iter().filter(|(_, report)| !report.is_fine());
         let devices = devices.map(move |(name, report)| {
@@ -246,7 +266,8 @@ impl Reports {
         });
         let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
         let limits = self.budget_problems(namespace, tenant);
-        keys.chain(limits).chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+        let failures = failures.map(move |failure| failure.told(namespace));
+        keys.chain(shared).chain(limits).chain(devices).chain(policies).chain(failures)
     }
 
     /// Limits that are exceeded, or nearly.
@@ -305,15 +326,18 @@ impl DeviceReport {
     }
 }
 
-/// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
+/// Compiles a tenant. `now` words the reports, and is when a client ID begins to rest whose credential is gone; beyond that, what
+/// is in force does not depend on it.
 #[must_use]
 pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
+    let shares = Shares::of(gathered);
     let mut book = Book::new(&gathered.tenant.spec.limits);
-    let (mut tenant, access_keys) = tenant::compile(gathered);
-    let mut devices = device::compile(gathered, &mut book, now);
+    let (mut tenant, access_keys) = tenant::compile(gathered, &shares);
+    let mut devices = device::compile(gathered, &shares, &mut book, now);
     let (mut drafts, beyond) = policy::compile(gathered, &mut book);
     fit_bytes(&mut book, &mut devices, &mut drafts);
-    let records = devices.records();
+    let mut records = devices.records();
+    tenant.sessions.resting = resting::rest(gathered, &mut records, &mut devices, now);
     if devices.keys_closed {
         tenant.access_keys.iter_mut().for_each(|key| key.disabled = true);
     }
@@ -322,6 +346,7 @@ pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
     let reports = Reports {
         next_change: next_changes.chain(devices.next_change).min(),
         access_keys,
+        shared_client_ids: exclusive::shared(&gathered.tenant.spec),
         devices: devices.reports,
         policies: settled.reports,
         tests: BTreeMap::new(),

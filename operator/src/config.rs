@@ -2,6 +2,7 @@
 
 mod election;
 mod scope;
+mod session_expiry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::manifest::yaml;
 pub use election::LeaderElection;
+pub use session_expiry::SessionExpiry;
 
 /// What `--config FILE` holds. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -77,6 +79,11 @@ pub struct Broker {
     /// expiry, so that without this they are lost. Only for EMQX that asks over HTTP (`aclDelivery: Http`).
     #[serde(default)]
     pub will_grace_seconds: u8,
+    /// How long it keeps the session of a client that is gone, such as `2h`: for so long nobody logs in with the client ID of a
+    /// credential that was deleted. `broker-config` prints it as the broker's own setting. Left out, or `0`: no client ID
+    /// waits.
+    #[serde(default)]
+    pub session_expiry: SessionExpiry,
 }
 
 /// The SCRAM settings of a broker: SHA-256 with 4096 iterations unless told otherwise, as EMQX has it.
@@ -178,6 +185,7 @@ impl Default for Config {
             acl_delivery: AclDelivery::default(),
             acl_files: None,
             will_grace_seconds: 0,
+            session_expiry: SessionExpiry::default(),
         };
         Self { brokers: vec![broker], token_service: None, leader_election: None, namespaces: None }
     }

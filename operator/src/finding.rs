@@ -121,6 +121,8 @@ reasons! {
     InsideAnotherAllow => Suspicious,
     /// No selected client has a usable value for a variable: an Allow matches nothing, a Deny any level.
     VariableWithoutValue => Suspicious,
+    /// Two access keys open the same client IDs, and nobody said that they may: of the tenant, not of a policy.
+    SharedClientIds => Suspicious,
     /// An Allow lets everyone publish to, or subscribe to, the topics of each device of the tenant.
     ReachesEveryDevice => Suspicious,
 }

@@ -54,6 +54,8 @@ fn compile_alone() {
     let tenant: MqttTenant = serde_json::from_value(tenant()).unwrap();
     let stored = |number| Arc::new(serde_json::from_value::<Stored<AclPolicy>>(policy(number)).unwrap());
     let gathered = Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![7; 32]),

@@ -130,6 +130,7 @@ impl Put {
             expires_at: None,
             spares: Spares::default(),
             brought_along: false,
+            rests_until: None,
         }
     }
 
@@ -143,6 +144,7 @@ impl Put {
             secret: Some(Secret::from(SECRET)),
             disabled: false,
             generated: false,
+            client_id_prefixes: None,
             uses: [KeyUse::Connect].into(),
             spares: Spares::default(),
         };

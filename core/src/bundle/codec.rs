@@ -162,7 +162,8 @@ pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, BundleError> {
 /// The first version of the format that knows every field which the tenant uses. A field that an older file cannot have must
 /// not be read from it.
 fn first_version_of(tenant: &Tenant) -> u32 {
-    if !tenant.sessions.is_default() {
+    let bounded = tenant.access_keys.iter().any(|key| key.client_id_prefixes.is_some());
+    if bounded || !tenant.sessions.is_default() {
         return HAS_SESSION_RULES;
     }
     if tenant.access_keys.iter().any(|key| !key.spares.is_empty()) {

@@ -120,10 +120,12 @@ impl TenantIndex {
         self.devices.len()
     }
 
-    /// When the next credential expires: until then the same clients are admitted.
+    /// When the next credential expires, or the next client ID has rested: until then the same clients are admitted.
     #[must_use]
     pub fn next_expiry(&self, now: UnixSeconds) -> Option<UnixSeconds> {
-        self.devices.iter().filter_map(|entry| entry.device.expires_at).filter(|end| *end > now).min()
+        let devices = self.devices.iter().flat_map(|Entry { device, .. }| [device.expires_at, device.rests_until]);
+        let resting = self.tenant.sessions.resting.clients.values().map(|rest| rest.until);
+        devices.flatten().chain(resting).filter(|end| *end > now).min()
     }
 
     /// The policies as the bundle has them, in no order; one may come in several parts.
@@ -221,10 +223,42 @@ impl TenantIndex {
             Key::Access(key) if !may_connect(key, mode) => return Err(Reason::UseNotAllowed),
             Key::Device(device, _) if !device.client_id.contain(client_id) => return Err(Reason::ClientIdMismatch),
             Key::Device(device, _) => in_force(device, now)?,
+            Key::Access(key) if !self.is_within(key, client_id) => return Err(Reason::ClientIdOutsideKeyPrefixes),
             Key::Access(_) => {}
         }
         let is_its_own = matches!(key, Key::Device(device, _) if device.client_id.one().is_some());
         if is_its_own || !self.by_client_id.contains_key(client_id) { Ok(()) } else { Err(Reason::ClientIdTaken) }
+    }
+
+    /// Everything but the proof of a login. A session that is open is no session of another owner: none of this is judged anew.
+    pub(super) fn admit_login(
+        &self,
+        key: Key<'_>,
+        mode: Mode,
+        client_id: &str,
+        now: UnixSeconds,
+    ) -> Result<(), Reason> {
+        self.admit(key, mode, client_id, now)?;
+        let resting = self.tenant.sessions.resting.until(self.instance_id(), client_id);
+        let own = match key {
+            Key::Device(device, _) => device.rests_until,
+            Key::Access(_) => None,
+        };
+        let rests = resting.into_iter().chain(own).any(|until| now < until);
+        if rests { Err(Reason::ClientIdResting) } else { Ok(()) }
+    }
+
+    /// Whether a client of an access key may have a client ID, should no credential have it.
+    #[must_use]
+    pub fn opens(&self, key: &AccessKey, client_id: &str) -> bool {
+        self.owns(client_id) && self.is_within(key, client_id)
+    }
+
+    /// Whether a client ID of the tenant's is among those of an access key.
+    fn is_within(&self, key: &AccessKey, client_id: &str) -> bool {
+        let begins = |prefixes: &[String]| prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str()));
+        let people = &self.tenant.sessions.people_prefixes;
+        key.client_id_prefixes.as_deref().is_none_or(begins) && !begins(people)
     }
 
     /// As [`Self::admit`], for a credential whose clients choose their IDs: before one did.
@@ -234,7 +268,9 @@ impl TenantIndex {
         let meets = |own: &String, chosen: &str| own.starts_with(chosen) || chosen.starts_with(own.as_str());
         match &device.client_id {
             ClientIds::Prefix { prefix } if prefixes.is_empty() || prefixes.iter().any(|own| meets(own, prefix)) => {
-                in_force(device, now)
+                in_force(device, now)?;
+                let rests = device.rests_until.is_some_and(|until| now < until);
+                if rests { Err(Reason::ClientIdResting) } else { Ok(()) }
             }
             ClientIds::Prefix { .. } => Err(Reason::ClientIdOutsidePrefixes),
             ClientIds::One(_) => Err(Reason::ClientIdMismatch),
@@ -261,6 +297,9 @@ impl TenantIndex {
             }
             if self.tenant.token_revocations.revoke(&token.id, token.issued_at) {
                 return Err(Reason::TokenRevoked);
+            }
+            if self.tenant.sessions.require_sub && token.client_id.is_none() {
+                return Err(Reason::TokenWithoutClientId);
             }
             let foreign = token.client_id.as_ref().is_some_and(|bound| bound != client_id);
             if foreign { Err(Reason::TokenClientIdMismatch) } else { Ok(()) }

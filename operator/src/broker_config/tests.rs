@@ -70,6 +70,26 @@ fn what_depends_on_the_broker_comes_from_the_operators_configuration() {
 }
 
 #[test]
+fn sessions_end_as_the_operators_configuration_says() {
+    for (software, more, line) in [
+        (Software::Rabbitmq, "", "mqtt.subscription_ttl = 7200000"),
+        (Software::Mosquitto, ", aclFiles: [Mosquitto]", "persistent_client_expiration 2h"),
+        (Software::Emqx5, "", "mqtt.session_expiry_interval = 7200s"),
+        (Software::Emqx6, "", "mqtt.session_expiry_interval = 7200s"),
+    ] {
+        let with_expiry = |expiry: &str| with(software, &format!("{more}, sessionExpiry: {expiry}")).unwrap();
+        let text = with_expiry("2h");
+        assert!(text.lines().any(|found| found == line), "{text}");
+        assert!(!text.contains('@') && text.starts_with(&with(software, more).unwrap()), "{text}");
+        assert_eq!(with_expiry("0"), with(software, more).unwrap());
+    }
+    // Never later than client IDs are free again.
+    let mosquitto = |expiry| with(Software::Mosquitto, &format!(", aclFiles: [Mosquitto], sessionExpiry: {expiry}"));
+    assert!(mosquitto("119m").unwrap().contains("\npersistent_client_expiration 1h\n"));
+    assert!(matches!(mosquitto("59m"), Err(BrokerConfigError::SessionExpiry(_, name, _)) if name == "b"));
+}
+
+#[test]
 fn settings_that_another_setting_makes_unsafe_are_not_printed() {
     let name = || "b".to_owned();
     for more in ["", ", aclFiles: []", ", aclFiles: [Emqx]"] {

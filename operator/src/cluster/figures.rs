@@ -45,6 +45,9 @@ impl Figures {
         for finding in reports.policies.values().flat_map(|report| &report.findings) {
             *findings.entry(finding.reason).or_default() += 1;
         }
+        if reports.shared_client_ids.is_some() {
+            *findings.entry(FindingReason::SharedClientIds).or_default() += 1;
+        }
         Self {
             broker: broker.name.clone(),
             devices: bundle.devices.len(),

@@ -65,11 +65,13 @@ pub(super) async fn gather<'a>(
         scram: broker.scram.into(),
         acl_delivery: broker.acl_delivery,
         will_grace_seconds: broker.will_grace_seconds,
+        session_expiry: broker.session_expiry.seconds(),
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,
         beyond,
+        before: keys.before,
     };
     Ok(Gathering { gathered: Some(gathered), unfinished: keys.unfinished, standing, lock })
 }

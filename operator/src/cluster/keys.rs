@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::cache::ObjectKey;
 use super::controller::Context;
-use crate::compile::{Identity, Key, KeyProblem, Proof, Rotated};
+use crate::compile::{Before, Identity, Key, KeyProblem, Proof, Rotated};
 use crate::config::Broker;
 use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
@@ -58,6 +58,7 @@ pub(super) struct Keys {
     pub(super) access_keys: BTreeMap<String, Key>,
     pub(super) devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     pub(super) unfinished: bool,
+    pub(super) before: Option<Arc<Before>>,
 }
 
 /// Where a key has to come from.
@@ -124,7 +125,8 @@ pub(super) async fn ensure(
     });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
-    let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false };
+    let before = if remembers(tenant, broker) { finder.before().await? } else { None };
+    let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false, before };
     while let Some((place, found)) = found.next().await {
         let key = match found? {
             Found::Now(key) => key,
@@ -141,6 +143,11 @@ pub(super) async fn ensure(
     // What nobody asked for in this pass is in no bundle, and nothing waits for it.
     context.memory(key, |memory| memory.staged.retain(|_, staged| staged.is_wanted()));
     Ok(keys)
+}
+
+/// Whether what is in force depends on what was: reading a whole bundle back is not for nothing.
+fn remembers(tenant: &MqttTenant, broker: &Broker) -> bool {
+    broker.session_expiry.seconds() > 0 || tenant.spec.exclusive_client_ids == Some(true)
 }
 
 /// What every search for a key needs to know.

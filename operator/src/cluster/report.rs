@@ -178,15 +178,22 @@ fn served_conditions(
     acl_problem: Option<&str>,
 ) -> Vec<Condition> {
     let isolated = isolated(tenant, standing);
-    let problems: Vec<String> = reports.access_keys.iter().filter_map(key_problem).collect();
+    let problems_of = |problem: fn(&KeyReport) -> &Option<String>| -> Vec<String> {
+        let told = |key: &KeyReport| Some(format!("accessKeys[{}]: {}", key.name, problem(key).as_ref()?));
+        reports.access_keys.iter().filter_map(told).collect()
+    };
+    let (problems, refused) = (problems_of(|key| &key.problem), problems_of(|key| &key.prefix_problem));
     let ready = if let Some(witness) = standing.witness() {
         (TenantReady::ClaimConflict, held_message(witness))
     } else if tenant.spec.suspended {
         (TenantReady::Suspended, "every request is refused because `spec.suspended` is true".to_owned())
     } else if !problems.is_empty() {
         (TenantReady::SecretProblem, problems.join("; "))
+    } else if !refused.is_empty() {
+        (TenantReady::ClientIdPrefixTaken, refused.join("; "))
     } else {
-        (TenantReady::Ready, "clients can log in".to_owned())
+        let shared = reports.shared_client_ids.iter().map(|shared| format!("; {shared} (SharedClientIds)"));
+        (TenantReady::Ready, format!("clients can log in{}", shared.collect::<String>()))
     };
     let published = match standing.claims() {
         Some(_) => {
@@ -220,10 +227,6 @@ fn isolated(tenant: &MqttTenant, standing: &Isolation) -> Condition {
 /// The loser is told what, and not by whom: that is in the operator's log.
 fn held_message(witness: &Witness) -> String {
     format!("another tenant of the broker holds the {witness}; change the claim, or agree on `sharedWith` for topics")
-}
-
-fn key_problem(report: &KeyReport) -> Option<String> {
-    Some(format!("accessKeys[{}]: {}", report.name, report.problem.as_ref()?))
 }
 
 /// A Secret that is lost is remembered: a new key is never made in its place by itself.

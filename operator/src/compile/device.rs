@@ -12,10 +12,12 @@ use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
 use super::budget::{Age, BeyondDevice, Book, Budget, age};
+use super::exclusive::Shares;
 use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport};
 use crate::credential::is_too_costly;
-use taken::{Refusal, Taken};
+pub(super) use taken::Refusal;
+use taken::Taken;
 
 /// The most bytes of labels, and of client attributes, that a device may have.
 const MAX_LABEL_BYTES: usize = 8 * 1024;
@@ -34,7 +36,7 @@ pub(super) struct Devices {
     pub(super) next_change: Option<UnixSeconds>,
 }
 
-pub(super) fn compile(gathered: &Gathered, book: &mut Book, now: UnixSeconds) -> Devices {
+pub(super) fn compile(gathered: &Gathered, shares: &Shares, book: &mut Book, now: UnixSeconds) -> Devices {
     let mut sources: Vec<_> =
         gathered.devices.iter().map(|(device, key)| (age(device.as_ref()), device, key)).collect();
     sources.sort_by(|(a, ..), (b, ..)| a.cmp(b));
@@ -46,9 +48,10 @@ pub(super) fn compile(gathered: &Gathered, book: &mut Book, now: UnixSeconds) ->
             devices.leave_out(prefixes, &mut taken, BeyondDevice::from(source.as_ref()));
             continue;
         }
-        let (device, mut report) = match source.as_result() {
-            Ok(device) => one(gathered, &mut taken, device, key, now),
-            Err(broken) => undecodable(gathered, &mut taken, broken),
+        let (device, mut report) = match (shares.refusal(&source.name_any()), source.as_result()) {
+            (Some(refusal), _) => (None, told(refusal)),
+            (None, Ok(device)) => one(gathered, &mut taken, device, key, now),
+            (None, Err(broken)) => undecodable(gathered, &mut taken, broken),
         };
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
         let rotation = report.rotation.as_ref().and_then(|rotation| rotation.next_change(now));
@@ -71,7 +74,7 @@ impl Devices {
     fn leave_out(&mut self, prefixes: &[String], taken: &mut Taken, device: BeyondDevice) {
         let BeyondDevice { name, created: _, generation, client_id } = device;
         let client_id = client_id.map(ClientIds::One).filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
-        let record = client_id.and_then(|one| reserve(name.clone(), one));
+        let record = client_id.and_then(|one| reserve(name.clone(), None, one));
         self.keep(record);
         let report = DeviceReport { generation, ..told(over_budget(Budget::Devices)) };
         self.reports.insert(name, report);
@@ -83,7 +86,7 @@ impl Devices {
             let generation = report.generation;
             *report = DeviceReport { generation, ..told(over_budget(Budget::BundleBytes)) };
         }
-        self.keep(reserve(device.name, device.client_id));
+        self.keep(reserve(device.name, device.uid, device.client_id));
     }
 
     fn keep(&mut self, record: Option<Device>) {
@@ -133,14 +136,14 @@ fn one(
             let report = told((DeviceReady::Invalid, why.to_owned()));
             let reserved = device.spec.client_id.as_ref().map(|one| ClientIds::One(one.clone()));
             let reserved = reserved.filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
-            return (reserved.and_then(|one| reserve(name, one)), report);
+            return (reserved.and_then(|one| reserve(name, device.uid(), one)), report);
         }
     };
     if let Err(refusal) = taken.client_ids(prefixes, &name, &identity.client_ids) {
         return (None, told(refusal));
     }
     if is_too_large(device) {
-        return (reserve(name, identity.client_ids), too_large());
+        return (reserve(name, device.uid(), identity.client_ids), too_large());
     }
     let found = find(gathered, taken, &name, &identity, key);
     // Without a key the record still keeps the client ID from everybody else.
@@ -189,6 +192,7 @@ fn record(device: &DeviceCredential, client_ids: ClientIds, found: Option<&Found
         name: device.name_any(),
         uid: device.uid(),
         brought_along: secret_ref.is_some(),
+        rests_until: None,
         client_id: client_ids,
         key_id,
         secret,
@@ -296,18 +300,19 @@ fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> 
     if taken.client_ids(&gathered.claims.client_id_prefixes, &name, &client_id).is_err() {
         return (None, report);
     }
-    (reserve(name, client_id), report)
+    (reserve(name, broken.metadata.uid.clone(), client_id), report)
 }
 
 /// A record that keeps a client ID from everybody. A prefix keeps nobody out, so there is nothing to record.
-fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
+fn reserve(name: String, uid: Option<String>, client_ids: ClientIds) -> Option<Device> {
     client_ids.one()?;
     Some(Device {
         name,
-        uid: None,
+        uid,
         client_id: client_ids,
         key_id: String::new(),
         brought_along: false,
+        rests_until: None,
         secret: None,
         spares: Spares::default(),
         login: None,

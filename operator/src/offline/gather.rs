@@ -139,6 +139,9 @@ fn one(
         devices,
         policies,
         beyond,
+        // Manifests have no UIDs: what is gone cannot be told from what was made anew.
+        before: None,
+        session_expiry: 0,
     })
 }
 

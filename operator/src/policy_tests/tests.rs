@@ -48,6 +48,8 @@ fn gathered(tests: &Value) -> Gathered {
     let spec = json!({"tenantRef": {"name": "t"}, "subjects": [{"everyone": true}], "rules": rules, "tests": tests});
     let policy = Arc::new(object::<Stored<AclPolicy>>("AclPolicy", "p", &spec));
     Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: mqtt_access_core::secret::Secret::new(vec![1; 32]),

@@ -56,6 +56,7 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     Arc::new(TenantIndex::new(Bundle { tenant, policies: Vec::new(), devices: vec![device] }, 1).unwrap())
 }

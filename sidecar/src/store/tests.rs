@@ -50,6 +50,7 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     let bundle = Bundle { tenant, policies: Vec::new(), devices: (0..devices).map(device).collect() };
     let encoded = encode(&bundle).unwrap();

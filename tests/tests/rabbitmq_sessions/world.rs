@@ -277,6 +277,7 @@ fn access_key(id: &str) -> AccessKey {
         generated: false,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
+        client_id_prefixes: None,
     }
 }
 
@@ -295,5 +296,6 @@ fn device(client_id: &str, uid: u64) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }

@@ -56,6 +56,7 @@ pub(in crate::acl_file) fn device(client_id: &str) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

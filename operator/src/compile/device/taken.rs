@@ -8,7 +8,7 @@ use mqtt_access_core::credential::is_client_id;
 use mqtt_access_crds::DeviceReady;
 
 /// Why a credential is refused, and what to do about it.
-pub(super) type Refusal = (DeviceReady, String);
+pub(in crate::compile) type Refusal = (DeviceReady, String);
 
 /// What the credentials looked at so far have taken, with their names. They come in the order of their age.
 #[derive(Default)]

@@ -21,6 +21,8 @@ fn compiled(specs: &[Value]) -> Devices {
         (Arc::new(device), key(&spec))
     });
     let gathered = Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![1; 32]),
@@ -33,7 +35,7 @@ fn compiled(specs: &[Value]) -> Devices {
         policies: Vec::new(),
         beyond: crate::compile::Beyond::default(),
     };
-    super::compile(&gathered, &mut Book::new(&gathered.tenant.spec.limits), 0)
+    super::compile(&gathered, &Shares::default(), &mut Book::new(&gathered.tenant.spec.limits), 0)
 }
 
 fn key(spec: &Value) -> Key {

@@ -81,6 +81,8 @@ impl Tenant {
             devices: devices.collect(),
             policies: policies.collect(),
             beyond: Beyond::default(),
+            before: None,
+            session_expiry: 0,
         }
     }
 }
