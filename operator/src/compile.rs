@@ -283,7 +283,10 @@ impl Reports {
     /// Adds what was found about the policies when their bundle was analysed.
     pub fn add(&mut self, analysis: &Analysis) {
         for (name, report) in &mut self.policies {
-            report.matched = Some(analysis.devices.get(name).copied().unwrap_or_default());
+            // What is not in force as it is written selects nobody as it is written.
+            if report.accepted != PolicyAccepted::OverBudget {
+                report.matched = Some(analysis.devices.get(name).copied().unwrap_or_default());
+            }
             report.add(analysis.findings.get(name).into_iter().flatten());
         }
     }

@@ -7,7 +7,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
-use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, RotationStatus, Stored};
+use mqtt_access_crds::{
+    AclPolicy, DeviceCredential, MqttTenant, PolicyAccepted, PolicyCompiled, RotationStatus, Stored,
+};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -135,8 +137,8 @@ pub(super) async fn write_policy(
     let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
     let mut fields = generation(policy.as_ref());
     fields.insert("findings".to_owned(), json!(finding::listed(&report.findings)));
-    if let Some(matched) = report.matched {
-        fields.insert("matchedDevices".to_owned(), json!(matched));
+    if report.matched.is_some() || report.accepted == PolicyAccepted::OverBudget {
+        fields.insert("matchedDevices".to_owned(), json!(report.matched));
     }
     let tested = tests_passed(&policy, tests);
     let conditions: Vec<_> = [accepted, compiled].into_iter().chain(tested.clone()).collect();
