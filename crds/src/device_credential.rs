@@ -118,8 +118,7 @@ pub struct DeviceCredentialSpec {
     /// `password`, at least 8 bytes of text without control characters (a line break at its end is one), or, for
     /// `[Password]` alone, `passwordHash`: bcrypt (`$2b$12$...`), or argon2id, PBKDF2 or scrypt as a PHC string
     /// (`$argon2id$v=19$m=19456,t=2,p=1$...`), so that users move over without anyone knowing a password. A hash that costs
-    /// more to check than bcrypt at cost 12 is refused, unless it is in force already, and so is one for `Scram`. A `username`
-    /// in the Secret is not read.
+    /// too much to check (bcrypt beyond 14) is refused, and so is one for `Scram`. A `username` in the Secret is not read.
     ///
     /// In a generated Secret, a `password` that you put there is the new one. No bundle holds a password, so one that was
     /// emptied or whose Secret was deleted cannot be restored: its device is refused and says `SecretMissing`.
@@ -155,7 +154,7 @@ pub struct DeviceCredentialStatus {
     pub observed_generation: Option<i64>,
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
-    /// device), `PasswordHashOverCap` (it can, by a hash that would not be accepted any more); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
+    /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
     /// `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -189,8 +188,6 @@ reasons! {
         Ready => True,
         /// `spec.superuser` is `true` and the tenant does not allow superusers: an ordinary device.
         SuperuserNotAllowed => True,
-        /// Its `passwordHash` costs more to check than is accepted now. It was accepted before, and stays in force.
-        PasswordHashOverCap => True,
         /// The object does not decode as this version of the operator knows it. Its client ID stays taken.
         Invalid => False,
         /// No `MqttTenant` of this name in the namespace.

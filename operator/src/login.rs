@@ -10,32 +10,13 @@ use std::panic::resume_unwind;
 use std::thread::{available_parallelism, scope};
 
 use mqtt_access_core::acl_file::Language;
-use mqtt_access_core::password::{HashCost, ImportedHash, Verifier};
+use mqtt_access_core::password::{ImportedHash, Verifier};
 use mqtt_access_core::scram::{Keys, ScramSettings, salt};
 use mqtt_access_core::secret::Secret;
 
 use crate::compile::{Key, LoginBy};
 use crate::config::Broker;
 use crate::credential::{NoRandomness, random};
-
-/// The most work that checking a hash may be which is imported anew.
-pub(crate) fn max_hash_cost() -> HashCost {
-    HashCost::cap(HashCost::DEFAULT_MAX_BCRYPT)
-}
-
-/// Whether a hash is accepted under a cap: within it, or as what the published bundle holds for the very device. What was
-/// accepted once locks nobody out.
-pub(crate) fn is_accepted(hash: &ImportedHash, published: Option<&Verifier>, cap: HashCost) -> bool {
-    hash.cost() <= cap || matches!(published, Some(Verifier::Slow(held)) if held == hash)
-}
-
-/// What is wrong with a hash beyond [`max_hash_cost`].
-pub(crate) fn over_cap() -> String {
-    format!(
-        "costs more to check than bcrypt at cost {}; import one that costs less, or set a generated password",
-        HashCost::DEFAULT_MAX_BCRYPT
-    )
-}
 
 /// What a Secret holds of a password.
 #[derive(Debug, Clone)]
@@ -265,20 +246,6 @@ mod tests {
         assert!(matches!(derive(None, &generated), Some(Verifier::Fast(_))));
         assert!(matches!(derive(Some(vec![Language::Emqx]), &generated), Some(Verifier::Fast(_))));
         assert!(matches!(derive(listed(), &Password::Chosen(Secret::from("pencil"))), Some(Verifier::Slow(_))));
-    }
-
-    #[test]
-    fn a_hash_over_the_cap_is_accepted_only_where_it_is_in_force() {
-        let hash = |cost| -> ImportedHash {
-            let salted = "$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76";
-            format!("$2b${cost}{salted}").parse().unwrap()
-        };
-        let cap = max_hash_cost();
-        assert!(is_accepted(&hash(12), None, cap) && !is_accepted(&hash(13), None, cap));
-        assert!(is_accepted(&hash(13), Some(&Verifier::Slow(hash(13))), cap));
-        assert!(!is_accepted(&hash(13), Some(&Verifier::Slow(hash(14))), cap), "another one");
-        assert!(!is_accepted(&hash(13), Some(&Verifier::Fast(Secret::from("x"))), cap));
-        assert!(is_accepted(&hash(13), None, HashCost::cap(13)), "a cap that was raised");
     }
 
     #[test]

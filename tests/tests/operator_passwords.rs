@@ -152,17 +152,6 @@ async fn a_hash_lets_in_whoever_knows_the_password(cluster: &Cluster) {
     cluster.patch_secret("pw", "hash", &costly).await;
     let told = cluster.wait_device("pw", "brought", "SecretInvalid").await;
     assert!(told.message.contains("`passwordHash` that costs too much"), "{}", told.message);
-    let over_cap = json!({"stringData": {"passwordHash": BCRYPT.replace("$04$", "$13$")}});
-    cluster.patch_secret("pw", "hash", &over_cap).await;
-    let look = async || {
-        let told = cluster.wait_device("pw", "brought", "SecretInvalid").await;
-        told.message.contains("costs more to check than bcrypt at cost 12")
-    };
-    let deadline = Instant::now() + SOON;
-    while !look().await {
-        assert!(Instant::now() < deadline, "a hash over the cap is refused for that");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
     wait_login(cluster, &old, "UnknownKey").await;
     let plain = json!({"stringData": {"password": "correct horse"}, "data": {"passwordHash": null}});
     cluster.patch_secret("pw", "hash", &plain).await;

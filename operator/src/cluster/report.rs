@@ -141,7 +141,7 @@ pub(super) async fn served(
 }
 
 fn is_active(reason: DeviceReady) -> bool {
-    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::PasswordHashOverCap)
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
 }
 
 fn served_conditions(

@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::{ClientIds, Device, LoginName, Spares, UnixSeconds};
 use mqtt_access_core::credential::device_key_id;
-use mqtt_access_core::password::Verifier;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
 use super::identity::{Identity, Proof};
 use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
-use crate::login::{max_hash_cost, over_cap};
 use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
@@ -139,17 +137,9 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
     } else if device.superuser && !gathered.tenant.spec.superusers_allowed {
         let message = "an ordinary device: its tenant has not set `spec.superusersAllowed`";
         (DeviceReady::SuperuserNotAllowed, message.to_owned())
-    } else if has_hash_over_cap(device) {
-        (DeviceReady::PasswordHashOverCap, format!("the device can log in, but its `passwordHash` {}", over_cap()))
     } else {
         (DeviceReady::Ready, "the device can log in".to_owned())
     }
-}
-
-/// Whether its hash would not be accepted any more. It stays in force: what was accepted once locks nobody out.
-fn has_hash_over_cap(device: &Device) -> bool {
-    let password = device.login.as_ref().and_then(|login| login.password.as_ref());
-    matches!(password, Some(Verifier::Slow(hash)) if hash.cost() > max_hash_cost())
 }
 
 /// What a device proves itself by, and the Secret that it comes from.

@@ -11,7 +11,7 @@ use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
 use crate::compile::{Key, KeyProblem, Rotated};
 use crate::credential::{problem, read_key, read_password};
-use crate::login::{Fingerprint, Password, is_accepted, max_hash_cost, over_cap};
+use crate::login::{Fingerprint, Password};
 
 /// What a Secret held.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Finder<'_> {
     pub(super) async fn referenced_password(&self, name: &str, of: &LoginOf) -> Result<Raw, KeyError> {
         let with_scram = of.recipe.scram().is_some();
         match self.seen(name) {
-            Some(Seen::Hash(hash)) if !with_scram => return self.admit_hash(of, hash, name).await,
+            Some(Seen::Hash(hash)) if !with_scram => return Ok(cut_over(Password::Hashed(hash), name)),
             Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(invalid(why)),
             Some(Seen::Password(fingerprint)) => {
                 if let Some(login) = self.known(of, &fingerprint) {
@@ -60,24 +60,10 @@ impl Finder<'_> {
             Err(why) => Some(Seen::Refused { scram: with_scram, why: why.clone() }),
         };
         seen.into_iter().for_each(|seen| self.note(name, &secret, seen));
-        match read {
-            Ok(Password::Hashed(hash)) => self.admit_hash(of, hash, name).await,
-            Ok(password) => Ok(cut_over(password, name)),
-            Err(why) => Ok(invalid(why)),
-        }
-    }
-
-    /// A hash within the cap, or one that the published bundle holds for the very device: what was accepted stays so.
-    async fn admit_hash(&self, of: &LoginOf, hash: ImportedHash, name: &str) -> Result<Raw, KeyError> {
-        let cap = max_hash_cost();
-        // The published bundle is read only where it matters.
-        if !is_accepted(&hash, None, cap) {
-            let published = self.published().await?.login(of).and_then(|login| login.password);
-            if !is_accepted(&hash, published.as_ref(), cap) {
-                return Ok(invalid(format!("the Secret `{name}` has a `passwordHash` that {}", over_cap())));
-            }
-        }
-        Ok(cut_over(Password::Hashed(hash), name))
+        Ok(match read {
+            Ok(password) => cut_over(password, name),
+            Err(why) => invalid(why),
+        })
     }
 
     /// What the present version of a Secret held when it was read.

@@ -87,15 +87,3 @@ fn a_prefix_lies_within_the_tenants_and_may_be_shared() {
     assert_eq!(reasons(&[person("a", "x"), person("c-", "y")]), [ClientIdOutsidePrefix; 2]);
     assert!(compiled(&[person("c-", "y")]).devices.is_empty());
 }
-
-#[test]
-fn a_hash_over_the_cap_is_told_and_stays_in_force() {
-    let mut device = compiled(&[person("a-", "imported")]).devices.remove(0);
-    assert!(!has_hash_over_cap(&device));
-    for (cost, expected) in [(12, false), (13, true)] {
-        let hash = format!("$2b${cost}$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76");
-        device.login.as_mut().unwrap().password = Some(Verifier::Slow(hash.parse().unwrap()));
-        assert_eq!(has_hash_over_cap(&device), expected, "{cost}");
-    }
-    assert!(over_cap().contains("bcrypt at cost 12"));
-}
