@@ -150,6 +150,7 @@ impl Inner {
                 let (name, cost) = (account(&login), state.pace.estimate(login.cost()));
                 // Nobody is let in by a decoy, so trying again gains nothing.
                 let again = again && !login.is_decoy();
+                let source = source.map(Account::Source);
                 self.put(state, Turn { tenant, name, source, again, failed, cost }, Job { id, login, token, answer })
             }
         };

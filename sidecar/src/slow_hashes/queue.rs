@@ -55,7 +55,7 @@ pub(super) struct Turn {
     /// Instance ID.
     pub(super) tenant: Box<str>,
     pub(super) name: Account,
-    pub(super) source: Option<Peer>,
+    pub(super) source: Option<Account>,
     /// Whether it was refused before, only for want of a turn.
     pub(super) again: bool,
     /// Whether its name and source have given a wrong password lately.
@@ -106,9 +106,8 @@ struct Rank {
 }
 
 impl Turn {
-    /// Name and source, in this order.
-    fn accounts(&self) -> impl Iterator<Item = Account> {
-        [Some(self.name.clone()), self.source.map(Account::Source)].into_iter().flatten()
+    fn accounts(&self) -> impl Iterator<Item = &Account> {
+        [Some(&self.name), self.source.as_ref()].into_iter().flatten()
     }
 }
 
@@ -214,7 +213,7 @@ impl<J> Queue<J> {
                 tenant.running.swap_remove(place);
             }
             for account in turn.accounts() {
-                tenant.accounts.correct(&account, turn.cost, took);
+                tenant.accounts.correct(account, turn.cost, took);
             }
         }
         self.forget_idle();
@@ -242,19 +241,20 @@ impl<J> Tenant<J> {
 
     fn ahead(&self, account: &Account) -> Nanos {
         let turns = self.waiting.iter().map(|waiting| &waiting.turn).chain(&self.running);
-        turns.filter(|turn| turn.accounts().any(|of| of == *account)).map(|turn| turn.cost).sum()
+        turns.filter(|turn| turn.accounts().any(|of| of == account)).map(|turn| turn.cost).sum()
     }
 
     /// A job's rank, where so much waits before it in its accounts.
     fn rank(&self, waiting: &Waiting<J>, before: impl Fn(&Account) -> Nanos) -> Rank {
         let Waiting { job: _, turn, arrived } = waiting;
-        let start = |account| self.accounts.start(&account).saturating_add(before(&account));
-        let starts: Vec<Nanos> = turn.accounts().map(start).collect();
+        let start = |account: &Account| self.accounts.start(account).saturating_add(before(account));
+        let name = start(&turn.name);
+        let source = turn.source.as_ref().map_or(name, start);
         Rank {
             not_again: !turn.again,
             failed: turn.failed,
-            start: starts.iter().copied().max().unwrap_or_default(),
-            other_start: starts.iter().copied().min().unwrap_or_default(),
+            start: name.max(source),
+            other_start: name.min(source),
             arrived: *arrived,
         }
     }
@@ -266,7 +266,7 @@ impl<J> Tenant<J> {
 
     /// The place of the job that would come last, if all were served.
     fn last(&self) -> Option<usize> {
-        let mut before: HashMap<Account, Nanos> = HashMap::new();
+        let mut before: HashMap<&Account, Nanos> = HashMap::new();
         let mut last = None;
         for (place, waiting) in self.waiting.iter().enumerate() {
             let rank = self.rank(waiting, |account| before.get(account).copied().unwrap_or_default());
@@ -289,7 +289,7 @@ impl<J> Tenant<J> {
         let smallest = self.waiting.iter().map(|waiting| self.rank(waiting, |_| 0).start).min()?;
         let Waiting { job, turn, arrived: _ } = self.waiting.remove(place);
         self.accounts.move_to(smallest);
-        turn.accounts().for_each(|account| self.accounts.charge(&account, turn.cost));
+        turn.accounts().for_each(|account| self.accounts.charge(account, turn.cost));
         self.running.push(turn.clone());
         Some(Taken { job, turn })
     }

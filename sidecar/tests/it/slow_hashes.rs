@@ -21,7 +21,7 @@ const STORM: usize = 50;
 const GATHERED: f64 = 10.0;
 
 /// So that a hash takes its time in every build.
-const COST: u32 = if cfg!(debug_assertions) { 6 } else { 10 };
+const COST: u32 = if cfg!(debug_assertions) { 8 } else { 10 };
 
 /// With a device more, that has a slow hash.
 fn with_slow(mut bundle: Bundle, name: &str, client_id: &str) -> Bundle {
@@ -54,7 +54,7 @@ async fn waiting(server: &Server) -> f64 {
     server.metric("mqtt_access_sidecar_slow_hashes_waiting").await
 }
 
-/// So many wrong passwords at once for so many names from so many sources, and how many of them were answered.
+/// So many wrong passwords at once for one name from as many sources, and how many of them were answered.
 async fn storm(server: &Server) -> (JoinSet<String>, Arc<AtomicUsize>) {
     let answered = Arc::new(AtomicUsize::new(0));
     let mut storm = JoinSet::new();
@@ -111,9 +111,6 @@ async fn guesses_hold_up_none_of_their_own_tenant_s_logins() {
     let (storm, answered) = storm(&server).await;
     let before = overtaken(&server, &answered, &login("GID_acme@@@second", "second", PASSWORD, 200)).await;
     assert!(before < STORM / 3, "{before} of {STORM} guesses went before another name's login");
-    // Of the very name that is guessed at, from elsewhere.
-    let before = overtaken(&server, &answered, &login("GID_acme@@@imported", "imported", PASSWORD, 201)).await;
-    assert!(before < STORM / 2, "{before} of {STORM} guesses went before the right password");
     let causes = storm.join_all().await;
     let known = ["WrongProof", "TooManyLogins"];
     assert!(causes.iter().all(|cause| known.contains(&cause.as_str())), "{causes:?}");

@@ -8,8 +8,8 @@ fn turn(tenant: &str, name: &str) -> Turn {
     Turn { tenant: tenant.into(), name, source: None, again: false, failed: false, cost: HASH }
 }
 
-fn peer(last: usize) -> Option<Peer> {
-    Peer::of(&format!("192.0.2.{last}"))
+fn peer(last: usize) -> Option<Account> {
+    Peer::of(&format!("192.0.2.{last}")).map(Account::Source)
 }
 
 /// The jobs of a tenant, each of another name.
@@ -100,7 +100,7 @@ fn one_source_under_many_names_is_one_and_so_are_names_that_do_not_exist() {
         let mut queue = Queue::new(1, LIMITS);
         for number in 0..5 {
             let name = if source.is_some() { Account::Name(number.to_string().into()) } else { Account::OtherNames };
-            queue.put(Turn { name, source, ..turn("a", "") }, format!("guess{number}")).unwrap();
+            queue.put(Turn { name, source: source.clone(), ..turn("a", "") }, format!("guess{number}")).unwrap();
         }
         queue.put(Turn { source: peer(2), ..turn("a", "3") }, "login".to_owned()).unwrap();
         assert_eq!(drain(&mut queue)[..2], ["guess0", "login"], "{source:?}");

@@ -181,6 +181,7 @@ impl World {
         } else {
             let again = again && of.exists;
             let cost = of.hash * 1_000_000;
+            let source = source.map(Account::Source);
             match self.workers.put(Turn { tenant: tenant.into(), name, source, again, failed, cost }, number) {
                 Ok(pushed_out) => {
                     pushed_out.into_iter().for_each(|out| self.defer(out));
