@@ -70,6 +70,7 @@ fn device(number: usize) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

@@ -64,6 +64,7 @@ fn whole(change: fn(&mut Bundle)) -> BrokerIndex {
         secret: Some(Secret::from(SECRET)),
         disabled: false,
         generated: true,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     }];

@@ -4,11 +4,14 @@
 //! subject demands of the client (an exact client ID, a label, an attribute, a key), so that finding a client's
 //! audiences costs its own facts, not the number of policies.
 
+mod hanging;
+
 use std::collections::{BTreeSet, HashMap};
 
 use crate::client::{Client, Map, is_from_client_id};
 use crate::glob;
 use crate::policy::{Effect, Subject};
+pub(crate) use hanging::Hanging;
 
 /// The number of an audience within one index.
 pub(crate) type AudienceId = u32;
@@ -26,7 +29,7 @@ pub(crate) struct Audiences {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Gate {
+pub(crate) enum Gate {
     ClientId(String),
     Label(String, String),
     Attribute(String, String),
@@ -109,7 +112,7 @@ pub(crate) fn well_formed(subject: &Subject, effect: Effect) -> Option<Subject> 
 }
 
 /// Facts of which a client must have at least one to be selected; `None` where nothing exact can be said.
-fn gates(subject: &Subject) -> Option<Vec<Gate>> {
+pub(crate) fn gates(subject: &Subject) -> Option<Vec<Gate>> {
     let Subject { everyone: _, device_selector, client_ids, attributes, access_keys } = subject;
     if let Some(ids) = client_ids.as_ref().filter(|ids| ids.iter().all(|id| !id.contains('*'))) {
         return Some(ids.iter().cloned().map(Gate::ClientId).collect());

@@ -7,15 +7,17 @@
 mod codec;
 mod envelope;
 mod pack;
+mod resting;
 mod spare;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, encode};
+pub use codec::{BundleError, Encoded, IndexFile, decode, decode_index, device_bytes, encode, policy_bytes};
 pub(crate) use envelope::hex;
 pub use envelope::{Digest, EnvelopeError};
+pub use resting::{Forgotten, Rest, Resting, ShortHash};
 pub use spare::{Spare, Spares};
 
 use crate::client::{Map, Mode};
@@ -134,9 +136,26 @@ impl Revocations {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SessionRules {
-    /// Whether every token has to name the client ID that it is for.
+    /// Whether a token without `sub` is refused: without one, anybody who has it chooses the client ID.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tokens_name_client_id: bool,
+    pub require_sub: bool,
+    /// Seconds after a session's expiry in which it may still publish, so that its last will is not lost.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub will_grace_seconds: u8,
+    /// Whether access keys and credentials with a prefix own the client IDs that they open.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive_client_ids: bool,
+    /// Prefixes of client IDs that no access key opens: they are set aside for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub people_prefixes: Vec<String>,
+    /// Client IDs whose former owner may have left a session at the broker.
+    #[serde(skip_serializing_if = "Resting::is_empty")]
+    pub resting: Resting,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(seconds: &u8) -> bool {
+    *seconds == 0
 }
 
 impl SessionRules {
@@ -192,6 +211,9 @@ pub struct AccessKey {
     /// What it may be used for.
     #[serde(default = "connect", skip_serializing_if = "is_connect")]
     pub uses: BTreeSet<KeyUse>,
+    /// What its client IDs begin with; absent where it opens all of its tenant's that no credential has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id_prefixes: Option<Vec<String>>,
 }
 
 /// What an access key may be used for.
@@ -262,6 +284,9 @@ pub struct Device {
     /// From when on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<UnixSeconds>,
+    /// Until when nobody logs in with it, because nobody knows whose sessions its client IDs had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_until: Option<UnixSeconds>,
 }
 
 /// Which client IDs a credential opens.

@@ -4,7 +4,9 @@
 //! ticket; authorization opens the ticket and judges everything that may have changed since, then asks the rules.
 
 mod key;
+mod known;
 mod login;
+mod owner;
 mod persona;
 mod selected;
 mod session;
@@ -15,6 +17,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use login::{CheckedLogin, Credentials, Login, LoginStep, LoginVerdict, ScramVerdict, SlowLogin};
+pub use owner::{Kept, SessionOwner};
 pub use persona::Persona;
 pub use selected::Selected;
 pub use tenant::TenantIndex;
@@ -22,8 +25,8 @@ pub use tenant::TenantIndex;
 use crate::bundle::UnixSeconds;
 use crate::claims::{self, Claimant, Outcome};
 use crate::client::Mode;
-use crate::password::ImportedHash;
-use crate::ticket::Unverified;
+use crate::password::{HashCost, ImportedHash};
+use crate::ticket::{SplitTicket, Unverified};
 use crate::verdict::{Reason, Request, Verdict};
 
 /// All tenants that one sidecar serves.
@@ -37,6 +40,8 @@ pub struct BrokerIndex {
     /// The oldest tenant in service that has SCRAM: its key makes decoys for client IDs of tenants that have none, and of
     /// nobody.
     first_with_scram: Option<Arc<TenantIndex>>,
+    /// The slow hash of all tenants in service that is the least work.
+    cheapest_hash: Option<ImportedHash>,
 }
 
 /// An authorization request with what identifies its client.
@@ -59,6 +64,14 @@ pub struct Judged<'i> {
     pub token_code: Option<i8>,
 }
 
+impl Judged<'_> {
+    /// A refusal before any tenant was found.
+    #[must_use]
+    pub fn refuse(reason: Reason) -> Self {
+        Self { verdict: Verdict::deny(reason), tenant: None, token_code: None }
+    }
+}
+
 impl BrokerIndex {
     /// Takes the bundles of a broker together. Of two that claim the same, the older tenant's is served; of two that own the
     /// same topics without each other's consent both are, and the older one's clients alone use them.
@@ -69,14 +82,17 @@ impl BrokerIndex {
         let outcomes = claims::resolve(&claimants);
         let mut index = Self::default();
         let (mut served, mut owners) = (Vec::new(), Vec::new());
+        let mut cheapest: Option<(HashCost, &ImportedHash)> = None;
         for ((tenant, claimant), outcome) in tenants.iter().zip(claimants).zip(outcomes) {
             if matches!(outcome, Outcome::Refused(_)) {
                 index.conflicting.insert(tenant.instance_id().to_owned(), Arc::clone(tenant));
             } else {
                 served.push(tenant);
                 owners.push(claimant);
+                cheapest = cheapest.into_iter().chain(tenant.cheapest_hash()).min_by_key(|(cost, _)| *cost);
             }
         }
+        index.cheapest_hash = cheapest.map(|(_, hash)| hash.clone());
         for (tenant, withheld) in served.into_iter().zip(claims::withheld(&owners)) {
             let filters = withheld.iter().map(|overlap| overlap.filter.as_str());
             let narrowed = (!withheld.is_empty()).then(|| Arc::new(tenant.withholding(filters)));
@@ -114,14 +130,19 @@ impl BrokerIndex {
         self.first_with_scram.as_deref()
     }
 
-    /// A slow hash for passwords of clients that no tenant owns, so that they are refused no sooner than others.
-    fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
-        self.by_prefix.values().find_map(|tenant| tenant.decoy_hash(login_name))
+    /// The slow hash that a password costs of a client that no tenant owns: the cheapest, because nobody's work pays for it.
+    fn decoy_hash(&self) -> Option<&ImportedHash> {
+        self.cheapest_hash.as_ref()
     }
 
     /// The tenants in service.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantIndex> {
         self.tenants.values().map(AsRef::as_ref)
+    }
+
+    /// The tenants in service, for work that may last longer than this snapshot.
+    pub fn shared_tenants(&self) -> impl Iterator<Item = &Arc<TenantIndex>> {
+        self.tenants.values()
     }
 
     /// The tenants that are refused because another one holds what they claim.
@@ -135,6 +156,13 @@ impl BrokerIndex {
         self.judge(session, |tenant, unverified| tenant.authorize(unverified, session, request, now))
     }
 
+    /// As [`Self::authorize`], for a broker that judges a last will after its session has expired: see
+    /// [`SessionRules::will_grace_seconds`](crate::bundle::SessionRules::will_grace_seconds).
+    #[must_use]
+    pub fn authorize_last_will(&self, session: Session<'_>, request: &Request<'_>, now: UnixSeconds) -> Judged<'_> {
+        self.judge(session, |tenant, unverified| tenant.authorize_last_will(unverified, session, request, now))
+    }
+
     /// Judges whether a client that has logged in is still admitted, whatever it is about to do: for the questions that
     /// brokers ask beside those about topics.
     #[must_use]
@@ -142,20 +170,49 @@ impl BrokerIndex {
         self.judge(session, |tenant, unverified| tenant.recognize(unverified, session, now))
     }
 
+    /// As [`Self::authorize`], for a client whose ticket was kept by the caller.
+    #[must_use]
+    pub fn authorize_kept(
+        &self,
+        ticket: &SplitTicket,
+        client_id: &str,
+        request: &Request<'_>,
+        now: UnixSeconds,
+    ) -> Judged<'_> {
+        let session = Session { ticket: ticket.text(), client_id };
+        let unverified = Unverified::of_split(ticket);
+        self.judge_opened(unverified, |tenant, unverified| tenant.authorize(unverified, session, request, now))
+    }
+
+    /// As [`Self::recognize`], for a client whose ticket was kept by the caller.
+    #[must_use]
+    pub fn recognize_kept(&self, ticket: &SplitTicket, client_id: &str, now: UnixSeconds) -> Judged<'_> {
+        let session = Session { ticket: ticket.text(), client_id };
+        let unverified = Unverified::of_split(ticket);
+        self.judge_opened(unverified, |tenant, unverified| tenant.recognize(unverified, session, now))
+    }
+
     fn judge<'i>(
         &'i self,
         session: Session<'_>,
         ask: impl FnOnce(&'i TenantIndex, Unverified<'_>) -> Verdict<'i>,
     ) -> Judged<'i> {
-        let refuse = |reason| Judged { verdict: Verdict::deny(reason), tenant: None, token_code: None };
         if session.ticket.is_empty() {
-            return refuse(Reason::TicketMissing);
+            return Judged::refuse(Reason::TicketMissing);
         }
-        let Some(unverified) = Unverified::parse(session.ticket) else {
-            return refuse(Reason::TicketForged);
+        self.judge_opened(Unverified::parse(session.ticket), ask)
+    }
+
+    fn judge_opened<'i, 't>(
+        &'i self,
+        unverified: Option<Unverified<'t>>,
+        ask: impl FnOnce(&'i TenantIndex, Unverified<'t>) -> Verdict<'i>,
+    ) -> Judged<'i> {
+        let Some(unverified) = unverified else {
+            return Judged::refuse(Reason::TicketForged);
         };
         match self.tenant(unverified.instance_id()) {
-            Err(reason) => refuse(reason),
+            Err(reason) => Judged::refuse(reason),
             Ok(tenant) => {
                 let of_token = unverified.mode() == Mode::Token;
                 let verdict = ask(tenant, unverified);

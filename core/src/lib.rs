@@ -14,6 +14,7 @@
 //! - [`explain`]: why a verdict is what it is, for people.
 //! - [`acl_file`]: the rules in the words of brokers that evaluate them themselves.
 //! - [`claims`]: which tenant owns which client IDs and topics.
+//! - [`shares`]: caches that no tenant can fill for all.
 //! - [`bundle`]: one tenant in canonical bytes. [`index`]: bundles in the form that answers.
 
 pub mod acl_file;
@@ -30,6 +31,7 @@ pub mod policy;
 pub mod rules;
 pub mod scram;
 pub mod secret;
+pub mod shares;
 pub mod template;
 pub mod ticket;
 pub mod token;

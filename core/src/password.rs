@@ -3,11 +3,13 @@
 //! A generated password has 256 bits: a keyed fast hash of it gives nothing away. Whatever a person may have chosen, or was
 //! imported, is checked against a slow hash, which a server has to do outside of its reactor: see [`crate::index`].
 
+mod cost;
 mod imported;
 mod memo;
 
 use serde::{Deserialize, Serialize};
 
+pub use cost::HashCost;
 pub use imported::{HashError, ImportedHash};
 pub(crate) use memo::Asked;
 pub use memo::{ComparisonId, Memo};

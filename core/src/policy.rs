@@ -161,6 +161,15 @@ impl From<Qos> for u8 {
     }
 }
 
+impl Subject {
+    /// Whether a client must have one of a few exact values to be selected: a client ID, a label, an attribute, an access key.
+    /// Others are compared with every client.
+    #[must_use]
+    pub fn has_equality_gate(&self) -> bool {
+        crate::audience::gates(self).is_some()
+    }
+}
+
 impl Selector {
     /// Whether there is no requirement at all.
     #[must_use]

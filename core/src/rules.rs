@@ -1,18 +1,24 @@
-//! The rules of a tenant as an index: two tries of topic levels, one for Allow and one for Deny.
+//! The rules of a tenant as an index: a trie of topic levels for Allow rules, and sets of topics for Deny rules.
 //!
-//! A template stays a template: it is one path in a trie, however many clients use it, and a variable in it is compared
-//! with the client's value during the walk. A decision therefore costs the levels of the topic (and the branches that
-//! match it), not the number of rules or devices. A subscription with wildcards may overlap many Deny rules and then
-//! visits those.
+//! A template stays a template: it is indexed once, however many clients use it, and a variable in it is compared with the
+//! client's value. A request is granted by one topic that covers it: finding that one costs the levels of what is asked, and
+//! the branches that match them. It is refused by any topic that overlaps it, of which there may be very many: they are found
+//! together, at the cost of a few bits for each ([`overlap`]).
 
+mod audience_set;
+mod denies;
 mod inline;
 mod levels;
 mod of_client;
+mod of_key;
+mod overlap;
 mod trie;
 mod walk;
 mod withheld;
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::audience::{AudienceId, Audiences};
 use crate::client::Client;
@@ -20,11 +26,15 @@ use crate::policy::{Action, Effect, Policy, Qos, Rule, Topics};
 use crate::template::{MAX_TEMPLATE_BYTES, TemplateError, Topic};
 use crate::topic::{Filter, TopicName};
 use crate::verdict::{Allowed, Cause, Notation, Reason, Request, RuleRef, Target, Verdict};
+pub(crate) use audience_set::AudienceSet;
+use denies::Denies;
 pub use inline::{InlineAcl, InlineRule, InlineTopic};
 use levels::with_levels;
 pub use of_client::ClientRule;
 use of_client::Written;
-use trie::{Entries, Entry, Trie};
+pub(crate) use of_key::AudiencesOfKey;
+use overlap::{Question, filter_meets, meets};
+use trie::{Entry, Trie};
 use walk::{Asked, Walk};
 pub use withheld::Withheld;
 
@@ -39,13 +49,11 @@ pub struct Rules {
     rules: Vec<(u32, u32)>,
     audiences: Audiences,
     allow: Trie,
-    deny: Trie,
-    /// Rules that deny every topic.
-    deny_everything: Entries,
+    deny: Denies,
     /// The tenant's topic space: what a superuser may use.
     space: Trie,
     space_filters: Vec<Box<str>>,
-    /// The same rules as in the tries, by audience: for [`Rules::of_client`].
+    /// The same rules as they were written, by audience: for [`Rules::of_client`].
     written: Vec<Written>,
 }
 
@@ -53,8 +61,26 @@ pub struct Rules {
 #[derive(Debug, Clone)]
 pub struct Principal<'a> {
     client: Client<'a>,
-    allow: std::borrow::Cow<'a, [AudienceId]>,
-    deny: std::borrow::Cow<'a, [AudienceId]>,
+    allow: Belongs<'a>,
+    deny: Belongs<'a>,
+}
+
+/// The audiences of a client: kept where the client is known, or found for this request.
+#[derive(Debug, Clone)]
+enum Belongs<'a> {
+    Known(&'a AudienceSet),
+    Found(Arc<AudienceSet>),
+}
+
+impl Deref for Belongs<'_> {
+    type Target = AudienceSet;
+
+    fn deref(&self) -> &AudienceSet {
+        match self {
+            Self::Known(set) => set,
+            Self::Found(set) => set,
+        }
+    }
 }
 
 impl<'a> Principal<'a> {
@@ -103,23 +129,20 @@ impl Rules {
     /// Finds the audiences of a client. Costs its labels and attributes; keep the result where the client is known.
     #[must_use]
     pub fn principal<'a>(&self, client: Client<'a>) -> Principal<'a> {
-        let allow = self.audiences.of(&client, Effect::Allow).into();
-        let deny = if client.client_id_proven {
-            Clone::clone(&allow)
-        } else {
-            self.audiences.of(&client, Effect::Deny).into()
-        };
+        let find = |effect| Belongs::Found(Arc::new(self.deny.audience_set(self.audiences.of(&client, effect), false)));
+        let allow = find(Effect::Allow);
+        let deny = if client.client_id_proven { allow.clone() } else { find(Effect::Deny) };
         Principal { client, allow, deny }
     }
 
-    /// The audiences of a client whose client ID is proven, for keeping.
-    pub(crate) fn audiences_of(&self, client: &Client<'_>) -> Vec<AudienceId> {
-        self.audiences.of(client, Effect::Allow)
+    /// The audiences in which rules of an effect find a client, for keeping.
+    pub(crate) fn audiences_of(&self, client: &Client<'_>, effect: Effect) -> Vec<AudienceId> {
+        self.audiences.of(client, effect)
     }
 
-    /// The audiences in which a Deny finds a client.
-    pub(crate) fn audiences_of_denied(&self, client: &Client<'_>) -> Vec<AudienceId> {
-        self.audiences.of(client, Effect::Deny)
+    /// Audiences, which are in ascending order, in the form that decisions use: for keeping as long as the rules.
+    pub(crate) fn audience_set(&self, audiences: Vec<AudienceId>) -> AudienceSet {
+        self.deny.audience_set(audiences, true)
     }
 
     /// Each policy with its audience.
@@ -134,17 +157,18 @@ impl Rules {
     }
 
     fn judge(&self, principal: &Principal<'_>, request: &Request<'_>, levels: &[&str]) -> Verdict<'_> {
-        let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect, levels };
-        let denies = walk(&principal.deny, Effect::Deny);
-        let everything = denies.first(&self.deny_everything, |_| true);
-        if let Some(rule) = everything.into_iter().chain(self.deny.refuses(&denies)).min() {
+        let client = &principal.client;
+        let dotted = request.notation == Notation::Dotted;
+        let question = &Question { target: request.target, levels, client, dotted, whole: false };
+        if let Some(rule) = self.deny.first(principal, request, question, &self.written) {
             return Verdict::Deny(self.cause(rule));
         }
-        let withheld = principal.client.withheld;
-        if withheld.is_some_and(|withheld| withheld.refuses_levels(&principal.client, request, levels)) {
+        let withheld = client.withheld;
+        if withheld.is_some_and(|withheld| withheld.meets(question)) {
             return Verdict::deny(Reason::ConsentWithdrawn);
         }
-        let Some(cause) = self.grant(principal, &walk(&principal.allow, Effect::Allow)) else {
+        let Some(cause) = self.grant(principal, &Walk { client, selected: Some(&*principal.allow), request, levels })
+        else {
             return Verdict::deny(Reason::NotGranted);
         };
         match principal.client.grants {
@@ -166,12 +190,12 @@ impl Rules {
         with_levels(filter, |levels| {
             flags.into_iter().any(|(qos, retain)| {
                 let request = &Request { target, qos, retain, notation: Notation::Mqtt };
-                let walk = |selected, effect| Walk { client: &principal.client, selected, request, effect, levels };
-                let denies = walk(&principal.deny, Effect::Deny);
-                let refused = denies.first(&self.deny_everything, |_| true).is_some()
-                    || self.deny.first(&denies, Asked::CoveredWhole(filter)).is_some()
-                    || principal.client.withheld.is_some_and(|withheld| withheld.covers(&denies, filter));
-                let allows = walk(&principal.allow, Effect::Allow);
+                let client = &principal.client;
+                let question =
+                    &Question { target: Target::Subscribe(filter), levels, client, dotted: false, whole: true };
+                let refused = self.deny.refuses_all(principal, request, question)
+                    || client.withheld.is_some_and(|withheld| withheld.cover(filter));
+                let allows = Walk { client, selected: Some(&*principal.allow), request, levels };
                 !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
             })
         })
@@ -181,7 +205,7 @@ impl Rules {
         if let Some(rule) = self.allow.grants(allows) {
             return Some(self.cause(rule));
         }
-        let space = Walk { selected: Entry::UNCONDITIONAL_AUDIENCE, ..*allows };
+        let space = Walk { selected: None, ..*allows };
         (principal.client.superuser && self.space.grants(&space).is_some()).then_some(Cause::Reason(Reason::Superuser))
     }
 
@@ -194,24 +218,25 @@ impl Rules {
     }
 }
 
-/// Whether one topic of a rule applies to a request of a client, whatever else the rule says: the decider's walk over a trie of
-/// just that topic.
+/// Whether one topic of a rule applies to a request of a client, whatever else the rule says: found as if it were the
+/// only one.
 pub(crate) fn topic_applies(topic: &Topic, effect: Effect, client: &Client<'_>, request: &Request<'_>) -> bool {
-    let mut trie = Trie::default();
-    trie.insert(topic, Entry::UNCONDITIONAL);
-    trie.finish();
-    with_levels(request.filter(), |levels| {
-        let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect, levels };
-        match effect {
-            Effect::Allow => trie.grants(&walk).is_some(),
-            Effect::Deny => trie.refuses(&walk).is_some(),
+    let dotted = request.notation == Notation::Dotted;
+    with_levels(request.filter(), |levels| match effect {
+        Effect::Deny => meets(Some(topic), &Question { target: request.target, levels, client, dotted, whole: false }),
+        Effect::Allow => {
+            let mut trie = Trie::default();
+            trie.insert(topic, Entry::UNCONDITIONAL);
+            trie.finish();
+            let walk = Walk { client, selected: None, request, levels };
+            trie.grants(&walk).is_some()
         }
     })
 }
 
 /// A principal whose audiences were found earlier.
-pub(crate) fn known_principal<'a>(client: Client<'a>, audiences: &'a [AudienceId]) -> Principal<'a> {
-    Principal { client, allow: audiences.into(), deny: audiences.into() }
+pub(crate) fn known_principal<'a>(client: Client<'a>, allow: &'a AudienceSet, deny: &'a AudienceSet) -> Principal<'a> {
+    Principal { client, allow: Belongs::Known(allow), deny: Belongs::Known(deny) }
 }
 
 #[derive(Default)]
@@ -221,10 +246,9 @@ struct Builder {
     rules: Vec<(u32, u32)>,
     audiences: Audiences,
     allow: Trie,
-    deny: Trie,
     space: Trie,
     space_filters: Vec<Box<str>>,
-    deny_everything: Entries,
+    /// In the order of rules.
     written: Vec<Written>,
 }
 
@@ -245,61 +269,32 @@ impl Builder {
             self.rules.push((number, rule.index));
             let id = u32::try_from(self.rules.len() - 1).unwrap_or(u32::MAX);
             let audience = if rule.effect == Effect::Deny { denied } else { audience };
-            self.add_rule(rule, Entry::new(id, audience, rule))?;
+            if rule.effect == Effect::Allow {
+                self.allow(rule, Entry::new(id, audience, rule))?;
+            }
             self.written.push(Written::of(rule, id, audience)?);
         }
         Ok(())
     }
 
-    fn add_rule(&mut self, rule: &Rule, entry: Entry) -> Result<(), TemplateError> {
-        let trie = match rule.effect {
-            Effect::Allow => &mut self.allow,
-            Effect::Deny => &mut self.deny,
-        };
-        match (&rule.topics, rule.effect) {
-            (Topics::Listed(topics), _) => topics.iter().try_for_each(|topic| {
-                trie.insert(&Topic::parse(topic)?, entry);
+    fn allow(&mut self, rule: &Rule, entry: Entry) -> Result<(), TemplateError> {
+        match &rule.topics {
+            Topics::Listed(topics) => topics.iter().try_for_each(|topic| {
+                self.allow.insert(&Topic::parse(topic)?, entry);
                 Ok(())
             }),
-            (Topics::Everything, Effect::Deny) => {
-                self.deny_everything.push(entry);
-                Ok(())
-            }
             // The compiler never writes it; granting nothing is the safe reading.
-            (Topics::Everything, Effect::Allow) => Ok(()),
+            Topics::Everything => Ok(()),
         }
     }
 
     fn finish(self, namespace: &str) -> Rules {
-        let Self {
-            policies,
-            audience_of,
-            rules,
-            audiences,
-            mut allow,
-            mut deny,
-            mut space,
-            space_filters,
-            mut deny_everything,
-            mut written,
-        } = self;
-        [&mut allow, &mut deny, &mut space].into_iter().for_each(Trie::finish);
-        deny_everything.finish();
+        let Self { policies, audience_of, rules, audiences, mut allow, mut space, space_filters, mut written } = self;
+        [&mut allow, &mut space].into_iter().for_each(Trie::finish);
+        let deny = Denies::new(&written);
         written.sort_by_key(Written::key);
         let namespace = namespace.to_owned();
-        Rules {
-            namespace,
-            policies,
-            audience_of,
-            rules,
-            audiences,
-            allow,
-            deny,
-            deny_everything,
-            space,
-            space_filters,
-            written,
-        }
+        Rules { namespace, policies, audience_of, rules, audiences, allow, deny, space, space_filters, written }
     }
 }
 
@@ -356,13 +351,17 @@ impl Conditions {
     /// Whether the rule is about the request. What the broker does not tell holds for a Deny and fails for an Allow.
     #[must_use]
     pub fn hold(self, request: &Request<'_>, effect: Effect) -> bool {
+        self.hold_for(request.action(), request.qos, request.retain, effect)
+    }
+
+    pub(crate) fn hold_for(self, action: Action, qos: Option<Qos>, retain: Option<bool>, effect: Effect) -> bool {
         let unknown = effect == Effect::Deny;
-        let qos = self.qos == 0 || request.qos.map_or(unknown, |qos| self.qos & qos.bit() != 0);
-        match request.target {
-            Target::Subscribe(_) => self.subscribe && qos,
-            Target::Publish(_) => {
-                let retain = self.retain.is_none_or(|wanted| request.retain.map_or(unknown, |given| given == wanted));
-                self.publish && qos && retain
+        let told_qos = self.qos == 0 || qos.map_or(unknown, |qos| self.qos & qos.bit() != 0);
+        match action {
+            Action::Subscribe => self.subscribe && told_qos,
+            Action::Publish => {
+                let wanted = |wanted| retain.map_or(unknown, |given| given == wanted);
+                self.publish && told_qos && self.retain.is_none_or(wanted)
             }
         }
     }
@@ -380,12 +379,5 @@ impl Request<'_> {
 impl Trie {
     fn grants(&self, walk: &Walk<'_>) -> Option<u32> {
         self.first(walk, Asked::Covered(walk.request.filter()))
-    }
-
-    fn refuses(&self, walk: &Walk<'_>) -> Option<u32> {
-        match walk.request.target {
-            Target::Publish(name) => self.first(walk, Asked::Covered(name.into())),
-            Target::Subscribe(filter) => self.first(walk, Asked::Overlapped(filter)),
-        }
     }
 }

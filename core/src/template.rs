@@ -5,10 +5,12 @@
 
 mod for_client;
 pub mod render;
+mod spellings;
 
 use thiserror::Error;
 
 pub use for_client::ClientTopic;
+pub(crate) use spellings::{Group, Spellings};
 
 use crate::topic::{Filter, TopicError};
 

@@ -4,6 +4,11 @@
 //! The login reply therefore carries this ticket in the client attribute `mqa_ticket`: who the client is, under a MAC
 //! with the tenant's ticket key. It names the key and its generation, so that a replaced key ends the rights of the
 //! sessions it opened; what else may change (suspension, disabling, expiry) is judged at each request.
+//!
+//! A broker that brings a ticket back gets it whole ([`Ticket::seal`]): it needs nothing else. For a broker that does not, the
+//! sidecar keeps tickets itself, and shares what many of them repeat ([`SplitTicket`]).
+
+mod split;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,11 +20,15 @@ use crate::credential::{equals, hmac_sha256};
 use crate::secret::Secret;
 use crate::token::Token;
 
+pub use split::{Resources, SplitTicket};
+
 /// The longest ticket that is looked at: it holds what tokens say, which came in a password of 65,535 bytes.
 const MAX_TICKET_BYTES: usize = 128 * 1024;
 const VERSION: &str = "v1";
-/// Both are MACs under one key: their messages begin differently.
+const SPLIT_VERSION: &str = "s1";
+/// All are MACs under one key: their messages begin differently.
 const TICKET_DOMAIN: &[u8] = b"mqtt-access/ticket/v1\0";
+const SPLIT_DOMAIN: &[u8] = b"mqtt-access/ticket/split/v1\0";
 const GENERATION_DOMAIN: &[u8] = b"mqtt-access/generation/v1\0";
 const GENERATION_BYTES: usize = 16;
 
@@ -56,6 +65,8 @@ pub struct Unverified<'a> {
     signed: &'a str,
     mac: Vec<u8>,
     ticket: Ticket,
+    /// What the MAC's message begins with.
+    domain: &'static [u8],
 }
 
 /// A mark of one secret of a key, which tells nothing about the secret.
@@ -69,24 +80,34 @@ impl Ticket {
     /// The ticket as text: `v1.`, the claims and their MAC, both base64url. `None` where it cannot be written.
     #[must_use]
     pub fn seal(&self, ticket_key: &Secret) -> Option<String> {
-        let claims = serde_json::to_vec(self).ok()?;
-        let signed = format!("{VERSION}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let mac = URL_SAFE_NO_PAD.encode(mac(ticket_key, &signed));
-        Some(format!("{signed}.{mac}"))
+        seal(self, VERSION, TICKET_DOMAIN, ticket_key)
     }
+}
+
+fn seal(ticket: &Ticket, version: &str, domain: &[u8], ticket_key: &Secret) -> Option<String> {
+    let claims = serde_json::to_vec(ticket).ok()?;
+    let signed = format!("{version}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let mac = URL_SAFE_NO_PAD.encode(mac(ticket_key, domain, &signed));
+    Some(format!("{signed}.{mac}"))
+}
+
+/// The text under the MAC, the claims in it, and the MAC as text; `None` where the text is no ticket of this version.
+fn decode<'a>(text: &'a str, version: &str) -> Option<(&'a str, Vec<u8>, &'a str)> {
+    if text.len() > MAX_TICKET_BYTES {
+        return None;
+    }
+    let (signed, mac) = text.rsplit_once('.')?;
+    let claims = signed.strip_prefix(version)?.strip_prefix('.')?;
+    Some((signed, URL_SAFE_NO_PAD.decode(claims).ok()?, mac))
 }
 
 impl<'a> Unverified<'a> {
     /// Reads a ticket; `None` where the text is not one.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
-        if text.len() > MAX_TICKET_BYTES {
-            return None;
-        }
-        let (signed, mac) = text.rsplit_once('.')?;
-        let claims = signed.strip_prefix(VERSION)?.strip_prefix('.')?;
-        let ticket = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        Some(Self { signed, mac: URL_SAFE_NO_PAD.decode(mac).ok()?, ticket })
+        let (signed, claims, mac) = decode(text, VERSION)?;
+        let ticket = serde_json::from_slice(&claims).ok()?;
+        Some(Self { signed, mac: URL_SAFE_NO_PAD.decode(mac).ok()?, ticket, domain: TICKET_DOMAIN })
     }
 
     /// Which tenant claims to have issued it.
@@ -103,12 +124,12 @@ impl<'a> Unverified<'a> {
     /// The ticket, if it was sealed with this key.
     #[must_use]
     pub fn verify(self, ticket_key: &Secret) -> Option<Ticket> {
-        equals(&mac(ticket_key, self.signed), &self.mac).then_some(self.ticket)
+        equals(&mac(ticket_key, self.domain, self.signed), &self.mac).then_some(self.ticket)
     }
 }
 
-fn mac(ticket_key: &Secret, signed: &str) -> Vec<u8> {
-    hmac_sha256(ticket_key.expose(), &[TICKET_DOMAIN, signed.as_bytes()].concat())
+fn mac(ticket_key: &Secret, domain: &[u8], signed: &str) -> Vec<u8> {
+    hmac_sha256(ticket_key.expose(), &[domain, signed.as_bytes()].concat())
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl Reason {
     #[must_use]
     pub fn token_code(self) -> i8 {
         match self {
-            Self::TokenMalformed | Self::TokenClientIdMismatch => 1,
+            Self::TokenMalformed | Self::TokenClientIdMismatch | Self::TokenWithoutClientId => 1,
             Self::TokenExpired | Self::TicketExpired => 2,
             Self::TokenRevoked => 3,
             Self::NotGrantedByToken => 4,
@@ -184,6 +184,9 @@ reasons! {
     ProofAccepted,
     /// Allowed so far: the broker was given the keys of a SCRAM client, whose proof it checks itself.
     KeysIssued,
+    /// Allowed although the session has expired: the broker judges last wills only then, and the tenant's broker has a grace
+    /// for them.
+    WillGrace,
     /// Allowed: the client is a superuser and the topic lies in its tenant's topic space.
     Superuser,
     /// The topics belong to another tenant alone: not both tenants name the other in `sharedWith` any more.
@@ -204,6 +207,8 @@ reasons! {
     TokenRevoked,
     /// A token is bound to another client ID.
     TokenClientIdMismatch,
+    /// A token is bound to no client ID, and the tenant requires that each is.
+    TokenWithoutClientId,
     /// A field is missing, doubled, too long, of the wrong type or not what its name says.
     Malformed,
     /// The username names no mode that this tenant accepts.
@@ -236,15 +241,18 @@ reasons! {
     ClientIdInvalid,
     /// The client ID lies outside the tenant's client-ID prefixes.
     ClientIdOutsidePrefixes,
+    /// The client ID lies outside the prefixes of the access key, or among those set aside for people.
+    ClientIdOutsideKeyPrefixes,
     /// The client ID belongs to another credential.
     ClientIdTaken,
+    /// The credential that had the client ID is gone, and its session may still stand at the broker.
+    ClientIdResting,
     /// The credential is bound to another client ID.
     ClientIdMismatch,
     /// The broker cannot keep this client ID apart from others.
     ClientIdAmbiguous,
-    /// The broker takes rules with the login only: this client has none that it could be given (its tenant is not delivered
-    /// so, it expires, they are too many), or they do not allow this.
-    InlineRulesOnly,
+    /// The broker's software is not served, because it cannot keep tenants apart: every question of it is refused.
+    BrokerNotServed,
     /// The authorization request carries no ticket, and no login is known.
     TicketMissing,
     /// The ticket was not issued by this tenant, or was changed.
@@ -256,6 +264,11 @@ reasons! {
     /// Another login with the same username and client ID, which its proof does not fix, may not do this; and its session
     /// may still be open.
     SessionContested,
+    /// The broker keeps a session of this client ID that another principal, or one with other grants, opened: what it is
+    /// subscribed to is not this client's to read. A clean start ends that session.
+    SessionForeign,
+    /// As [`Self::SessionForeign`], where nothing is known of the principal that opened the session, if there is one.
+    SessionOwnerUnknown,
     /// The key has been replaced since the login.
     KeyReplaced,
     /// Nothing has been loaded yet.

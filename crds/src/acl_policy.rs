@@ -230,7 +230,8 @@ pub struct AclPolicyStatus {
 
     /// The conditions `Accepted`, `Compiled`, and `TestsPassed` where the policy has or had tests.
     ///
-    /// `Accepted`: the policy belongs to a tenant. Reasons: `Accepted`; or `Invalid`, `TenantNotFound`, `TenantNotServed`.
+    /// `Accepted`: the policy belongs to a tenant. Reasons: `Accepted`; or `Invalid`, `OverBudget`,
+    /// `TenantNotFound`, `TenantNotServed`.
     /// `Compiled`: every rule is in force as written. Reasons: `Compiled`,
     /// `CompiledWithWarnings`; or `Findings`, `NotAccepted`.
     /// `TestsPassed`: every test of `spec.tests` got the answer that it expects. Reasons: `Passed`; or `Failed`, whose message tells
@@ -259,6 +260,9 @@ reasons! {
         /// The object does not decode as this version of the operator knows it; the tenant's clients are denied what it may
         /// have denied.
         Invalid => False,
+        /// The tenant's policies ask for more than its `spec.limits` take, and this one is among the newest: its Allow rules
+        /// allow nothing, and if it has a Deny rule, everything is denied to the clients it selects.
+        OverBudget => False,
         /// No `MqttTenant` of this name in the namespace.
         TenantNotFound => False,
         /// No broker serves the tenant.

@@ -63,8 +63,8 @@ pub struct DeviceCredentialSpec {
 
     /// For people and services, which come with several client IDs or ever new ones: what these begin with, for example
     /// `GID_acme@@@alice-`. It opens `GID_acme@@@alice-phone`, not `GID_acme@@@alice`, and no client ID that another
-    /// `DeviceCredential` has as its `clientId`. Two credentials may share a prefix: it keeps nobody out. The same
-    /// characters as in `clientId`; it begins with one of the tenant's `clientIdPrefixes`, which it may equal. Needs
+    /// `DeviceCredential` has as its `clientId`. Two credentials may share a prefix: it keeps nobody out, unless the tenant
+    /// says `exclusiveClientIds: true`. The same characters as in `clientId`; it begins with one of the tenant's `clientIdPrefixes`, which it may equal. Needs
     /// `username`, and `Scram` or `Password`. As the client ID is the client's choice, `${clientid}` and what is derived
     /// from it are never usable in its rules: a topic `acme/${username}/#` is. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +118,8 @@ pub struct DeviceCredentialSpec {
     /// `password`, at least 8 bytes of text without control characters (a line break at its end is one), or, for
     /// `[Password]` alone, `passwordHash`: bcrypt (`$2b$12$...`), or argon2id, PBKDF2 or scrypt as a PHC string
     /// (`$argon2id$v=19$m=19456,t=2,p=1$...`), so that users move over without anyone knowing a password. A hash that costs
-    /// too much to check (bcrypt beyond 14) is refused, and so is one for `Scram`. A `username` in the Secret is not read.
+    /// more to check than bcrypt at the tenant's `limits.maxBcryptCost`, 12 where left out, is refused, unless it is in force
+    /// already, and so is one for `Scram`. A `username` in the Secret is not read.
     ///
     /// In a generated Secret, a `password` that you put there is the new one. No bundle holds a password, so one that was
     /// emptied or whose Secret was deleted cannot be restored: its device is refused and says `SecretMissing`.
@@ -154,8 +155,9 @@ pub struct DeviceCredentialStatus {
     pub observed_generation: Option<i64>,
 
     /// The condition `Ready`: the device can log in. Reasons: `Ready`, `SuperuserNotAllowed` (it can, but as an ordinary
-    /// device); or `Invalid`, `TenantNotFound`, `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `KeyIdTaken`,
-    /// `LoginNameTaken`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
+    /// device), `HashTooCostly` (it can, but its hash costs more than is accepted now); or `Invalid`, `TenantNotFound`,
+    /// `TenantNotReady`, `ClientIdOutsidePrefix`, `ClientIdTaken`, `ClientIdPrefixTaken`, `ClientIdResting`, `KeyIdTaken`,
+    /// `LoginNameTaken`, `OverBudget`, `SecretMissing`, `SecretInvalid`, `SecretNameConflict`, `Disabled`, `Expired`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -188,6 +190,9 @@ reasons! {
         Ready => True,
         /// `spec.superuser` is `true` and the tenant does not allow superusers: an ordinary device.
         SuperuserNotAllowed => True,
+        /// Its `passwordHash` costs more than the tenant's `limits.maxBcryptCost`, and was accepted before: the device can log in.
+        /// A new hash as costly would be refused.
+        HashTooCostly => True,
         /// The object does not decode as this version of the operator knows it. Its client ID stays taken.
         Invalid => False,
         /// No `MqttTenant` of this name in the namespace.
@@ -198,10 +203,19 @@ reasons! {
         ClientIdOutsidePrefix => False,
         /// An older `DeviceCredential` has this client ID.
         ClientIdTaken => False,
+        /// The tenant's client IDs are exclusive, and an access key or another `DeviceCredential` owns this one, or some that
+        /// begin with this prefix.
+        ClientIdPrefixTaken => False,
+        /// Another credential had the client ID, or nobody knows who had it, and the session of that client may still stand at
+        /// the broker: logins are refused for as long as it is kept.
+        ClientIdResting => False,
         /// An older `DeviceCredential` has this key ID.
         KeyIdTaken => False,
         /// An older `DeviceCredential` of the tenant has this login name.
         LoginNameTaken => False,
+        /// The tenant has more or larger devices than its `spec.limits` take, and this one is among the newest. Its client ID
+        /// stays taken.
+        OverBudget => False,
         /// The referenced Secret does not exist; or a generated one was deleted or emptied, and its key or password is lost.
         SecretMissing => False,
         /// The Secret has no usable `accessKeySecret`, `password` or `passwordHash`, lacks the label, or is one that

@@ -18,6 +18,7 @@ mod common;
 mod condition;
 mod definitions;
 mod device_credential;
+mod limits;
 mod rotation;
 pub mod schema;
 mod stored;
@@ -31,10 +32,11 @@ pub use common::{SecretRef, TenantRef};
 pub use condition::{Condition, ConditionReason, ConditionStatus};
 pub use definitions::{CATEGORY, GROUP, VERSION, all};
 pub use device_credential::{DeviceCredential, DeviceCredentialSpec, DeviceCredentialStatus, DeviceReady, Mechanism};
+pub use limits::{Bounds, Filled as FilledLimits, Limits};
 pub use rotation::{Rotation, RotationStatus};
 pub use stored::{Stored, Undecodable};
 pub use tenant::{
     AccessKey, AccessKeyStatus, AuthMode, Authentication, BundleStatus, DeviceCounts, KeyUse, MqttTenant,
-    MqttTenantSpec, MqttTenantStatus, SignatureAlgorithm, TenantIsolated, TenantPublished, TenantReady, TokenLimits,
-    TokenRevocations, TopicClaim,
+    MqttTenantSpec, MqttTenantStatus, SignatureAlgorithm, TenantBudget, TenantIsolated, TenantPublished, TenantReady,
+    TokenLimits, TokenRevocations, TopicClaim,
 };

@@ -12,6 +12,7 @@
 mod device;
 mod policy_test;
 mod rotation;
+mod tenant;
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 pub(crate) use device::{device_rules, device_spec_rules, immutable_client_id_prefix, login_name, mechanisms};
 pub(crate) use policy_test::{policy_test_rules, qos_level, test_client_id, test_client_rules, test_name, topic_name};
 pub(crate) use rotation::{access_key_rules, rotation_interval, rotation_overlap, rotation_rules, rotation_trigger};
+pub(crate) use tenant::{own_client_id_prefixes, released_client_ids, tenant_rules, tenant_spec_rules};
 
 /// Longest topic filter or template, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 1024;
@@ -367,14 +369,4 @@ pub(crate) fn token_seconds(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time", "maxLength": 64, "pattern": DATE_TIME })
-}
-
-// Whole objects
-
-/// Rules over a whole `MqttTenant`.
-pub(crate) fn tenant_rules() -> [(&'static str, &'static str); 1] {
-    [(
-        "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
-        "the name of an MqttTenant is a DNS label: at most 63 lower-case letters, digits and `-`, no dots",
-    )]
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::reasons;
-use crate::{Condition, Rotation, RotationStatus, SecretRef, schema};
+use crate::{Condition, Limits, Rotation, RotationStatus, SecretRef, schema};
 
 /// What one tenant of a broker owns: an instance ID, client-ID prefixes, a part of the topic space, access keys.
 ///
@@ -38,6 +38,7 @@ use crate::{Condition, Rotation, RotationStatus, SecretRef, schema};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::tenant_spec_rules()))]
 pub struct MqttTenantSpec {
     /// The instance ID: the third part of the usernames `Signature|AccessKeyId|InstanceId`, `Token|AccessKeyId|InstanceId`
     /// and `DeviceCredential|DeviceAccessKeyId|InstanceId`. 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit,
@@ -88,6 +89,35 @@ pub struct MqttTenantSpec {
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub access_keys: Vec<AccessKey>,
 
+    /// Whether each client ID of the tenant is for clients of one access key, or of one `DeviceCredential`, and of no other. While
+    /// `true`, each access key that clients log in with needs `clientIdPrefixes`; keys, and credentials with a `clientIdPrefix`,
+    /// own the client IDs that begin so. Of two that nest the newer is refused, and so is a newer `clientId` of a
+    /// `DeviceCredential` inside the prefix of another owner: what is published goes first, then access keys in the order of
+    /// their list, then credentials by their age. A key whose prefix is refused says so in the condition `Ready`, a credential
+    /// by `ClientIdPrefixTaken`. While `false`, or left out, all of them share the tenant's client IDs, as ApsaraMQ's keys do: one
+    /// takes over the session of another that comes with the same client ID, and at brokers that keep sessions all that was
+    /// subscribed in it. Left out, keys that share client IDs are a finding (`SharedClientIds`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub exclusive_client_ids: Option<bool>,
+
+    /// Prefixes of client IDs that are set aside for people, for example `GID_acme@@@people-`; counts only with
+    /// `exclusiveClientIds: true`. No access key opens a client ID that begins so, also where its own prefix is shorter, and
+    /// there alone a team may take client IDs from access keys: by a `DeviceCredential` whose `clientIdPrefix` or `clientId`
+    /// begins so. Each begins with one of the tenant's `clientIdPrefixes`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::own_client_id_prefixes")]
+    pub people_client_id_prefixes: Vec<String>,
+
+    /// Client IDs that need not rest. Where the operator's configuration has `sessionExpiry` for the broker, the client ID of a
+    /// `DeviceCredential` that was deleted is refused to everyone else for so long, because the session of the old client
+    /// may still stand at the broker (`ClientIdResting`). What stands here is free at once, also a `clientIdPrefix` that
+    /// waits: write it here when the broker's session is known to be gone, and remove it afterwards. Here and not at a
+    /// `DeviceCredential`, because that is a team's to write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::released_client_ids")]
+    pub released_client_ids: Vec<String>,
+
     /// How the tenant's clients may log in. All that mqtt-access knows, unless narrowed here.
     #[serde(default)]
     pub authentication: Authentication,
@@ -101,6 +131,11 @@ pub struct MqttTenantSpec {
     /// `SuperuserNotAllowed`.
     #[serde(default)]
     pub superusers_allowed: bool,
+
+    /// How much the tenant may ask of its broker: devices, policies, topics, subjects, bytes. Each limit has a default that a
+    /// fleet of 100,000 devices and a few hundred policies does not meet.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
 }
 
 /// One entry of a tenant's topic space.
@@ -159,6 +194,14 @@ pub struct AccessKey {
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub uses: Vec<KeyUse>,
 
+    /// What the client IDs of its clients begin with, for example `[GID_acme@@@backend-]`: a login with any other is refused,
+    /// and so is every request of its sessions. Each begins with one of the tenant's `clientIdPrefixes`. Left out: all client
+    /// IDs of the tenant, but for those of its `DeviceCredential`s. Two keys may share client IDs, unless
+    /// `exclusiveClientIds` is `true`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::own_client_id_prefixes")]
+    pub client_id_prefixes: Vec<String>,
+
     /// A Secret that holds the key. Left out, the operator generates one and names it `<tenant>-<name>-access-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretRef")]
@@ -212,6 +255,14 @@ pub struct TokenLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::token_seconds")]
     pub max_ttl_seconds: Option<i64>,
+
+    /// Refuses tokens without `sub` while `true`, at the login and in sessions that are open, and the token service then
+    /// issues none without a client ID. Without `sub` the client ID is the choice of the token's holder: two tokens of one
+    /// access key, or a token and a signature, can come with the same client ID, and whoever comes second takes over the
+    /// session of the first, at brokers that keep sessions with what was subscribed in it. ApsaraMQ binds no token, so
+    /// left out means `false`.
+    #[serde(default)]
+    pub require_sub: bool,
 }
 
 impl Default for Authentication {
@@ -253,14 +304,15 @@ pub struct MqttTenantStatus {
     #[schemars(with = "i64")]
     pub observed_generation: Option<i64>,
 
-    /// The conditions `Ready`, `Isolated` and `Published`.
+    /// The conditions `Ready`, `Isolated`, `Published` and `WithinBudget`.
     ///
     /// `Ready`: clients can log in and policies are in force. Reasons: `Ready`; or `Invalid`, `NotServed`, `Suspended`,
-    /// `ClaimConflict`, `SecretProblem`, `PublishFailed`.
+    /// `ClaimConflict`, `SecretProblem`, `ClientIdPrefixTaken`, `PublishFailed`.
     /// `Isolated`: nobody else holds what the tenant claims. Reasons: `NoConflict`; or `ClaimConflict`, `PrefixRequired`,
     /// `NotServed`.
     /// `Published`: the sidecars can read the bundle that fits this generation. Reasons: `Published`; or `NotServed`,
     /// `CompileFailed`, `PublishFailed`.
+    /// `WithinBudget`: everything fits into `spec.limits`. Reasons: `WithinBudget`, `NearBudget`; or `OverBudget`, `NotServed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -344,6 +396,9 @@ reasons! {
         ClaimConflict => False,
         /// The Secret of an access key is missing, invalid or somebody else's; the other keys work.
         SecretProblem => False,
+        /// Client IDs are exclusive, and a prefix of an access key is in force for another owner already, or for nobody: clients
+        /// of the key cannot use it. The other keys work.
+        ClientIdPrefixTaken => False,
         /// The newest bundle could not be written: see the condition `Published`.
         PublishFailed => False,
     }
@@ -381,6 +436,20 @@ reasons! {
         CompileFailed => False,
         /// The bundle could not be written; the last one stays in force and the operator tries again.
         PublishFailed => False,
+    }
+}
+
+reasons! {
+    /// Reasons of the condition `WithinBudget` of an `MqttTenant`: all its devices and policies fit into `spec.limits`.
+    pub enum TenantBudget for "WithinBudget" {
+        /// If and only if every limit is used up to less than 80 %.
+        WithinBudget => True,
+        /// Everything fits, and a limit is used up to 80 % or more: the message says which.
+        NearBudget => True,
+        /// Some devices or policies do not fit and are not in force: the message says how many, and which limits.
+        OverBudget => False,
+        /// Nothing is counted: no broker serves the tenant.
+        NotServed => Unknown,
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use clap::ValueEnum;
 use mqtt_access_core::acl_file::Language;
-use mqtt_access_core::bundle::AclDelivery;
+use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::scram::ScramAlgorithm;
 use thiserror::Error;
 
@@ -16,32 +16,46 @@ use crate::config::{Broker, Scram};
 
 /// Where the sidecar listens unless told otherwise.
 const SIDECAR: &str = "http://127.0.0.1:8080";
+const HOUR: UnixSeconds = 3600;
 /// Where the manifests under `examples/brokers` mount what `--acl-dir` is about.
 const ACL_DIR: &str = "/mqtt-access/acl";
 
 const RABBITMQ: &str = include_str!("broker_config/rabbitmq.conf");
 const MOSQUITTO: &str = include_str!("broker_config/mosquitto.conf");
 const EMQX_AUTHENTICATION: &str = include_str!("broker_config/emqx-authentication.conf");
+const EMQX_SCRAM: &str = include_str!("broker_config/emqx-scram.conf");
 const EMQX_AUTHORIZATION: &str = include_str!("broker_config/emqx-authorization.conf");
 const EMQX_ACL_FILE: &str = include_str!("broker_config/emqx-acl-file.conf");
 const EMQX_NODE_CACHES: &str = include_str!("broker_config/emqx-node-caches.conf");
-const RMQTT: &str = include_str!("broker_config/rmqtt.toml");
+const RABBITMQ_SESSIONS: &str = include_str!("broker_config/rabbitmq-sessions.conf");
+const MOSQUITTO_SESSIONS: &str = include_str!("broker_config/mosquitto-sessions.conf");
+const EMQX_SESSIONS: &str = include_str!("broker_config/emqx-sessions.conf");
 
 /// A broker's software, as far as its settings differ between versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Software {
-    /// `rabbitmq.conf` of RabbitMQ 3.10 and later, with its plugin for MQTT.
+    /// `rabbitmq.conf` of RabbitMQ 3.10 and 3.11, with its plugin for MQTT.
     Rabbitmq,
+    /// `rabbitmq.conf` of RabbitMQ 3.12 and later, 4 included.
+    #[value(name = "rabbitmq-4")]
+    Rabbitmq4,
     /// `mosquitto.conf` of a Mosquitto 2 that reads the files of `--acl-dir`.
     Mosquitto,
-    /// `emqx.conf` of EMQX 5.8.5 and later.
+    /// `emqx.conf` of EMQX 5.8.5 to 5.10.
     #[value(name = "emqx-5")]
     Emqx5,
     /// `emqx.conf` of EMQX 6.
     #[value(name = "emqx-6")]
     Emqx6,
-    /// `plugins/rmqtt-auth-http.toml` of rmqtt 0.24.
-    Rmqtt,
+}
+
+/// An edition of EMQX 5. EMQX 6 has one edition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Edition {
+    /// The open-source EMQX 5.8. It does not start with SCRAM over HTTP in its configuration.
+    OpenSource,
+    /// EMQX Enterprise 5.8, and every EMQX from 5.9 on.
+    Enterprise,
 }
 
 /// What the text depends on; every default is the sidecar's own.
@@ -51,6 +65,8 @@ pub struct Settings<'a> {
     pub sidecar: Option<&'a str>,
     /// The folder of `--acl-dir` as the broker sees it.
     pub acl_dir: Option<&'a str>,
+    /// The edition of EMQX 5; open source when absent, because its configuration is one that both editions take.
+    pub edition: Option<Edition>,
     /// The broker in the operator's configuration; none: whatever the software needs.
     pub broker: Option<&'a Broker>,
 }
@@ -71,14 +87,19 @@ pub enum BrokerConfigError {
     /// An option without any effect is a misunderstanding.
     #[error("`{0}` means nothing to this broker; leave it out")]
     Unused(&'static str),
-    /// rmqtt is told at the login, or not at all.
-    #[error("rmqtt needs `aclDelivery: Inline` of broker `{0}` in the operator's configuration; set it there first")]
-    NeedsInline(String),
     /// Generated passwords would be missing in the password file.
     #[error(
         "Mosquitto needs `Mosquitto` in `aclFiles` of broker `{0}` in the operator's configuration; list it there first"
     )]
     NeedsFiles(String),
+    /// Only EMQX asks about a last will after the expiry of its session.
+    #[error(
+        "`willGraceSeconds` of broker `{0}` means nothing to this software; remove it from the operator's configuration first"
+    )]
+    WillGrace(String),
+    /// Sessions would end later than client IDs are free again.
+    #[error("{0} cannot end sessions after the `sessionExpiry` of broker `{1}` in the operator's configuration; {2}")]
+    SessionExpiry(&'static str, String, &'static str),
     /// Topics of one tenant would reach another.
     #[error(
         "RabbitMQ lets a leading wildcard reach topics that begin with `$`: remove `allowDollarTopics` of broker `{0}` in the operator's configuration first"
@@ -89,15 +110,19 @@ pub enum BrokerConfigError {
 impl Software {
     /// The text to paste, with comments in the broker's own syntax.
     pub fn config(self, settings: Settings<'_>) -> Result<String, BrokerConfigError> {
-        let Settings { sidecar, acl_dir, broker } = settings;
+        let Settings { sidecar, acl_dir, edition, broker } = settings;
         broker.map_or(Ok(()), |broker| self.check(broker))?;
-        let template = self.templates(broker).join("\n");
+        if edition.is_some() && self != Self::Emqx5 {
+            return Err(BrokerConfigError::Unused("--edition"));
+        }
+        let template = self.template(edition.unwrap_or(Edition::OpenSource), broker);
         for (given, word, option) in [(sidecar, "@SIDECAR@", "--sidecar"), (acl_dir, "@ACL_DIR@", "--acl-dir")] {
             if given.is_some() && !template.contains(word) {
                 return Err(BrokerConfigError::Unused(option));
             }
         }
         let Scram { algorithm, iterations } = broker.map(|broker| broker.scram).unwrap_or_default();
+        let session = session_seconds(broker);
         let algorithm = match algorithm {
             ScramAlgorithm::Sha256 => "sha256",
             ScramAlgorithm::Sha512 => "sha512",
@@ -105,33 +130,69 @@ impl Software {
         Ok(template
             .replace("@SIDECAR@", base(sidecar.unwrap_or(SIDECAR))?)
             .replace("@ACL_DIR@", folder(acl_dir.unwrap_or(ACL_DIR))?)
+            .replace("@RABBITMQ@", if self == Self::Rabbitmq4 { "rabbitmq/v4" } else { "rabbitmq" })
+            .replace("@VERSIONS@", if self == Self::Rabbitmq4 { "3.12 and later" } else { "3.10 and 3.11" })
             .replace("@EMQX@", if self == Self::Emqx6 { "v6" } else { "v5" })
             .replace("@SCRAM_ALGORITHM@", algorithm)
-            .replace("@SCRAM_ITERATIONS@", &iterations.to_string()))
+            .replace("@SCRAM_ITERATIONS@", &iterations.to_string())
+            .replace("@SESSION_SECONDS@", &session.to_string())
+            .replace("@SESSION_MILLIS@", &session.saturating_mul(1000).to_string())
+            .replace("@SESSION_HOURS@", &(session / HOUR).to_string()))
     }
 
     fn check(self, broker: &Broker) -> Result<(), BrokerConfigError> {
         let name = || broker.name.clone();
         match self {
-            Self::Rabbitmq if broker.allow_dollar_topics => Err(BrokerConfigError::DollarTopics(name())),
+            Self::Rabbitmq | Self::Rabbitmq4 | Self::Mosquitto if broker.will_grace_seconds > 0 => {
+                Err(BrokerConfigError::WillGrace(name()))
+            }
+            Self::Rabbitmq | Self::Rabbitmq4 if broker.allow_dollar_topics => {
+                Err(BrokerConfigError::DollarTopics(name()))
+            }
             Self::Mosquitto if !broker.reads(Language::Mosquitto) => Err(BrokerConfigError::NeedsFiles(name())),
-            Self::Rmqtt if broker.acl_delivery != AclDelivery::Inline => Err(BrokerConfigError::NeedsInline(name())),
+            Self::Mosquitto if (1..HOUR).contains(&session_seconds(Some(broker))) => {
+                let way_out = "it counts whole hours: set `1h` at least, or `0`";
+                Err(BrokerConfigError::SessionExpiry("Mosquitto", name(), way_out))
+            }
             _ => Ok(()),
         }
     }
 
-    fn templates(self, broker: Option<&Broker>) -> Vec<&'static str> {
+    fn template(self, edition: Edition, broker: Option<&Broker>) -> String {
+        let has_scram = self == Self::Emqx6 || edition == Edition::Enterprise;
+        let scram = if has_scram { EMQX_SCRAM.trim_end() } else { "" };
+        self.parts(broker).join("\n").replace("@SCRAM@", scram).replace("@VERSIONS@", self.versions(edition))
+    }
+
+    /// The versions that a configuration is made for. Settings for EMQX 5 leave a cache of logins switched on in EMQX 6.
+    fn versions(self, edition: Edition) -> &'static str {
+        match (self, edition) {
+            (Self::Emqx6, _) => "EMQX 6",
+            (_, Edition::Enterprise) => "EMQX Enterprise 5.8.5 and later, or EMQX 5.9 and 5.10",
+            (_, Edition::OpenSource) => "EMQX 5.8.5 to 5.10",
+        }
+    }
+
+    fn parts(self, broker: Option<&Broker>) -> Vec<&'static str> {
         // Listed is what the broker itself reads; compiled for information is not.
         let by_file = broker.is_some_and(|broker| broker.reads(Language::Emqx));
         let authorization = if by_file { EMQX_ACL_FILE } else { EMQX_AUTHORIZATION };
-        match self {
-            Self::Rabbitmq => vec![RABBITMQ],
-            Self::Mosquitto => vec![MOSQUITTO],
-            Self::Emqx5 => vec![EMQX_AUTHENTICATION, authorization],
-            Self::Emqx6 => vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES],
-            Self::Rmqtt => vec![RMQTT],
+        let (mut templates, sessions) = match self {
+            Self::Rabbitmq | Self::Rabbitmq4 => (vec![RABBITMQ], RABBITMQ_SESSIONS),
+            Self::Mosquitto => (vec![MOSQUITTO], MOSQUITTO_SESSIONS),
+            Self::Emqx5 => (vec![EMQX_AUTHENTICATION, authorization], EMQX_SESSIONS),
+            Self::Emqx6 => (vec![EMQX_AUTHENTICATION, authorization, EMQX_NODE_CACHES], EMQX_SESSIONS),
+        };
+        if session_seconds(broker) > 0 {
+            templates.push(sessions);
         }
+        templates
     }
+}
+
+/// How long the broker keeps sessions; 0 where that is its own affair.
+fn session_seconds(broker: Option<&Broker>) -> UnixSeconds {
+    broker.map_or(0, |broker| broker.session_expiry.seconds())
 }
 
 fn base(sidecar: &str) -> Result<&str, BrokerConfigError> {

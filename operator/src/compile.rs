@@ -3,32 +3,43 @@
 //! Pure: the same objects give the same bundle, whatever was there before. A mistake narrows: an Allow that cannot be
 //! read or is not owned contributes nothing, a Deny that cannot be read denies everything to those it selects.
 
+mod before;
+mod budget;
 mod device;
+mod exclusive;
 mod identity;
 mod incumbents;
 mod policy;
+mod resting;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Spares, UnixSeconds};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes, policy_bytes};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{
     AclPolicy, ConditionReason as _, DeviceCredential, DeviceReady, MqttTenant, PolicyAccepted, PolicyCompiled,
-    RotationStatus, Stored, TenantReady,
+    RotationStatus, Stored, TenantBudget, TenantReady,
 };
 
 use crate::analysis::Analysis;
-use crate::finding::{self, Finding, Place, Told};
+use crate::finding::{self, Finding, FindingReason, Place, Severity, Told};
 use crate::policy_tests::TestOutcome;
 
+pub use before::Before;
+pub(crate) use budget::{Age, SPARE_PLACES, age, within};
+pub use budget::{Beyond, BeyondDevice, BeyondPolicy, Budget, BudgetReport, Usage};
+use budget::{Book, Fit};
 pub use device::Contested;
+use device::Devices;
 pub(crate) use device::{any_wanted_twice, tenant_of as tenant_of_device};
+use exclusive::Shares;
 pub(crate) use identity::{Identity, LoginBy, Proof};
 pub use incumbents::{Incumbents, NameKind};
+use policy::Draft;
 pub(crate) use policy::tenant_of as tenant_of_policy;
 pub use tenant::wanted_claims;
 
@@ -45,6 +56,10 @@ pub struct Gathered {
     pub scram: ScramSettings,
     /// How its broker learns what clients may do.
     pub acl_delivery: AclDelivery,
+    /// Seconds in which an expired session may still publish its last will.
+    pub will_grace_seconds: u8,
+    /// How long its broker keeps the session of a client that is gone, in seconds; 0 where no client ID has to wait for that.
+    pub session_expiry: UnixSeconds,
     /// IDs of tokens that the token service has revoked.
     pub revoked_tokens: BTreeSet<String>,
     /// Its access keys, by their names.
@@ -53,6 +68,10 @@ pub struct Gathered {
     pub devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     /// Its policies.
     pub policies: Vec<Arc<Stored<AclPolicy>>>,
+    /// Devices and policies that are more than it may have, of which no more is known.
+    pub beyond: Beyond,
+    /// Who had which client IDs so far; `None` where nothing is published.
+    pub before: Option<Arc<Before>>,
     /// Which names its credentials are published with; `None` where no two of them want the same.
     pub incumbents: Option<Arc<Incumbents>>,
     /// Whether the age of its credentials is known.
@@ -170,6 +189,8 @@ pub struct Compiled {
 pub struct Reports {
     /// The access keys, in the order of the spec.
     pub access_keys: Vec<KeyReport>,
+    /// What is told of access keys that share client IDs, where nobody said that they may.
+    pub shared_client_ids: Option<String>,
     /// Devices by name.
     pub devices: BTreeMap<String, DeviceReport>,
     /// Policies by name.
@@ -178,6 +199,8 @@ pub struct Reports {
     pub tests: BTreeMap<String, TestOutcome>,
     /// Names that several credentials want and none of them got.
     pub contested: Vec<Contested>,
+    /// How far `spec.limits` are used.
+    pub budget: BudgetReport,
     /// When the next credential expires, is replaced, or stops being accepted beside another: that changes its report.
     pub next_change: Option<UnixSeconds>,
 }
@@ -195,6 +218,8 @@ pub struct KeyReport {
     pub rotation: Option<RotationReport>,
     /// Why there is none.
     pub problem: Option<String>,
+    /// Why it has not all of the client-ID prefixes that it asks for.
+    pub prefix_problem: Option<String>,
 }
 
 /// What a device is told.
@@ -234,10 +259,18 @@ pub struct PolicyReport {
 impl Reports {
     /// Everything that is not in force as written or looks wrong, with the object it is about.
     pub fn problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
-        let keys = self.access_keys.iter().filter_map(move |key| {
-            let told =
-                Told::whole("MqttTenant", namespace, tenant, TenantReady::SecretProblem.as_str(), key.problem.clone()?);
-            Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+        let keys = self.access_keys.iter().flat_map(move |key| {
+            let problems =
+                [(TenantReady::SecretProblem, &key.problem), (TenantReady::ClientIdPrefixTaken, &key.prefix_problem)];
+            problems.into_iter().filter_map(move |(reason, problem)| {
+                let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), problem.clone()?);
+                Some(Told { place: Some(format!("accessKeys[{}]", key.name)), ..told })
+            })
+        });
+        let shared = self.shared_client_ids.iter().map(move |message| {
+            let reason = FindingReason::SharedClientIds;
+            let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), message.clone());
+            Told { severity: reason.severity(), place: Some("accessKeys".to_owned()), ..told }
         });
         let devices = self.devices.iter().filter(|(_, report)| !report.is_fine());
         let devices = devices.map(move |(name, report)| {
@@ -251,13 +284,28 @@ impl Reports {
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
         });
         let failures = self.tests.values().flat_map(|outcome| &outcome.failures);
-        keys.chain(devices).chain(policies).chain(failures.map(move |failure| failure.told(namespace)))
+        let limits = self.budget_problems(namespace, tenant);
+        let failures = failures.map(move |failure| failure.told(namespace));
+        keys.chain(shared).chain(limits).chain(devices).chain(policies).chain(failures)
+    }
+
+    /// Limits that are exceeded, or nearly.
+    fn budget_problems(&self, namespace: &str, tenant: &str) -> impl Iterator<Item = Told> {
+        let told = move |severity, reason: TenantBudget, (budget, message): (Budget, String)| {
+            let told = Told::whole("MqttTenant", namespace, tenant, reason.as_str(), message);
+            Told { severity, place: Some(format!("limits.{}", budget.as_str())), ..told }
+        };
+        let over = self.budget.exceeded().map(move |over| told(Severity::NotInForce, TenantBudget::OverBudget, over));
+        over.chain(self.budget.near().map(move |near| told(Severity::Suspicious, TenantBudget::NearBudget, near)))
     }
 
     /// Adds what was found about the policies when their bundle was analysed.
     pub fn add(&mut self, analysis: &Analysis) {
         for (name, report) in &mut self.policies {
-            report.matched = Some(analysis.devices.get(name).copied().unwrap_or_default());
+            // What is not in force as it is written selects nobody as it is written.
+            if report.accepted != PolicyAccepted::OverBudget {
+                report.matched = Some(analysis.devices.get(name).copied().unwrap_or_default());
+            }
             report.add(analysis.findings.get(name).into_iter().flatten());
         }
     }
@@ -300,35 +348,61 @@ impl DeviceReport {
     }
 }
 
-/// Compiles a tenant. `now` only words the reports; what is in force does not depend on it.
+/// Compiles a tenant. `now` words the reports, and is when a client ID begins to rest whose credential is gone; beyond that, what
+/// is in force does not depend on it.
 #[must_use]
 pub fn compile(gathered: &Gathered, now: UnixSeconds) -> Compiled {
-    let (tenant, access_keys) = tenant::compile(gathered);
-    let devices = device::compile(gathered, now);
-    let mut policies = Vec::new();
-    let mut reports = Reports {
-        next_change: access_keys
-            .iter()
-            .filter_map(|key| key.rotation.as_ref()?.next_change(now))
-            .chain(devices.next_change)
-            .min(),
-        access_keys,
-        devices: devices.reports,
-        policies: BTreeMap::new(),
-        tests: BTreeMap::new(),
-        contested: devices.contested,
-    };
-    let mut compiler = policy::Compiler::new(&gathered.claims);
-    let mut sources: Vec<_> = gathered.policies.iter().collect();
-    sources.sort_by_key(|source| name_of(source.as_ref()));
-    for source in sources {
-        let (policy, mut report) = compiler.compile(source);
-        report.generation = kube::Resource::meta(source.as_ref()).generation;
-        reports.policies.insert(policy.name.clone(), report);
-        policies.push(policy);
+    let shares = Shares::of(gathered);
+    let mut book = Book::new(&gathered.tenant.spec.limits);
+    let (mut tenant, access_keys) = tenant::compile(gathered, &shares);
+    let mut devices = device::compile(gathered, &shares, &mut book, now);
+    let (mut drafts, beyond) = policy::compile(gathered, &mut book);
+    fit_bytes(&mut book, &mut devices, &mut drafts);
+    let mut records = devices.records();
+    tenant.sessions.resting = resting::rest(gathered, &mut records, &mut devices, now);
+    if devices.keys_closed {
+        tenant.access_keys.iter_mut().for_each(|key| key.disabled = true);
     }
-    let bundle = Bundle { tenant, policies, devices: devices.devices };
-    Compiled { bundle, reports }
+    let settled = policy::settle(drafts, &beyond, &mut book);
+    let next_changes = access_keys.iter().filter_map(|key| key.rotation.as_ref()?.next_change(now));
+    let reports = Reports {
+        next_change: next_changes.chain(devices.next_change).min(),
+        access_keys,
+        shared_client_ids: exclusive::shared(&gathered.tenant.spec),
+        devices: devices.reports,
+        contested: devices.contested,
+        policies: settled.reports,
+        tests: BTreeMap::new(),
+        budget: BudgetReport {
+            keys_closed: devices.keys_closed,
+            tenant_closed: settled.tenant_closed,
+            ..book.report()
+        },
+    };
+    Compiled { bundle: Bundle { tenant, policies: settled.policies, devices: records }, reports }
+}
+
+/// Measures records, devices and policies alike, in the order of their age. What is already out by its number is not measured.
+fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
+    let by_number = Fit::Not(Budget::Policies);
+    let mut policies = drafts.iter_mut().filter(|draft| draft.fit != by_number).peekable();
+    let mut fits_policies_until = |book: &mut Book, age: Option<&Age>| {
+        while let Some(draft) = policies.next_if(|draft| age.is_none_or(|age| draft.age < *age)) {
+            if !book.take(Budget::BundleBytes, policy_bytes(&draft.policy)) && !matches!(draft.fit, Fit::Not(_)) {
+                draft.fit = Fit::Not(Budget::BundleBytes);
+            }
+        }
+    };
+    let records: Vec<(Age, Device)> = std::mem::take(&mut devices.devices);
+    for (age, device) in records {
+        fits_policies_until(book, Some(&age));
+        if book.take(Budget::BundleBytes, device_bytes(&device)) {
+            devices.devices.push((age, device));
+        } else {
+            devices.shrink(device);
+        }
+    }
+    fits_policies_until(book, None);
 }
 
 fn name_of(object: &impl kube::ResourceExt) -> String {

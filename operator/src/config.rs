@@ -2,6 +2,7 @@
 
 mod election;
 mod scope;
+mod session_expiry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::manifest::yaml;
 pub use election::LeaderElection;
+pub use session_expiry::SessionExpiry;
 
 /// What `--config FILE` holds. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -45,6 +47,9 @@ pub struct TokenService {
     pub certificate: PathBuf,
 }
 
+/// The longest grace for last wills. A client whose session the broker has not ended yet has these seconds too.
+const MAX_WILL_GRACE_SECONDS: u8 = 60;
+
 /// One broker, or one cluster of brokers that share their clients.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -64,12 +69,21 @@ pub struct Broker {
     #[serde(default)]
     pub scram: Scram,
     /// How it learns what its clients may do: `Http` (it asks at each publish and subscription) or `Inline` (the login
-    /// reply tells; EMQX 5.8 and later, rmqtt).
+    /// reply tells; EMQX 5.8 and later).
     #[serde(default)]
     pub acl_delivery: AclDelivery,
     /// Whose ACL files are compiled for it. Left out: all, for information. Listed: what such a file cannot say is a finding.
     #[serde(default)]
     pub acl_files: Option<Vec<Language>>,
+    /// Seconds, at most 60, in which a session that has expired may still publish: EMQX judges last wills only after the
+    /// expiry, so that without this they are lost. Only for EMQX that asks over HTTP (`aclDelivery: Http`).
+    #[serde(default)]
+    pub will_grace_seconds: u8,
+    /// How long it keeps the session of a client that is gone, such as `2h`: for so long nobody logs in with the client ID of a
+    /// credential that was deleted. `broker-config` prints it as the broker's own setting. Left out, or `0`: no client ID
+    /// waits.
+    #[serde(default)]
+    pub session_expiry: SessionExpiry,
 }
 
 /// The SCRAM settings of a broker: SHA-256 with 4096 iterations unless told otherwise, as EMQX has it.
@@ -130,6 +144,11 @@ pub enum ConfigError {
         "brokers[{0}].scram.iterations is not within {MIN_ITERATIONS} to {MAX_ITERATIONS}; set what the broker has"
     )]
     Iterations(usize),
+    /// A grace that would be too long, or would do nothing.
+    #[error(
+        "brokers[{0}].willGraceSeconds is not within 0 to {MAX_WILL_GRACE_SECONDS}, or is set with `aclDelivery: Inline`, where EMQX asks nothing; correct it"
+    )]
+    WillGrace(usize),
     /// No broker at all.
     #[error("`brokers` is empty; list at least one broker")]
     NoBroker,
@@ -165,6 +184,8 @@ impl Default for Config {
             scram: Scram::default(),
             acl_delivery: AclDelivery::default(),
             acl_files: None,
+            will_grace_seconds: 0,
+            session_expiry: SessionExpiry::default(),
         };
         Self { brokers: vec![broker], token_service: None, leader_election: None, namespaces: None }
     }
@@ -197,6 +218,10 @@ impl Config {
             }
             if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&broker.scram.iterations) {
                 return Err(ConfigError::Iterations(place));
+            }
+            let grace = broker.will_grace_seconds;
+            if grace > MAX_WILL_GRACE_SECONDS || (grace > 0 && broker.acl_delivery == AclDelivery::Inline) {
+                return Err(ConfigError::WillGrace(place));
             }
             if !names.insert(&broker.name) || !namespaces.insert(&broker.bundle_namespace) {
                 return Err(ConfigError::Repeated(place));
@@ -299,6 +324,24 @@ mod tests {
         let selecting = format!("brokers: [{{name: b, bundleNamespace: n, {selector}}}]\nnamespaces: [a]\n");
         let error = load(&selecting).unwrap_err().to_string();
         assert!(error.contains("brokers[0].tenantNamespaceSelector"), "{error}");
+    }
+
+    #[test]
+    fn a_grace_for_last_wills_is_short_and_only_where_emqx_asks() {
+        let grace = |more: &str| config(more).map(|config| config.brokers[0].will_grace_seconds);
+        assert_eq!(grace("").unwrap(), 0);
+        assert_eq!(grace(", willGraceSeconds: 60").unwrap(), 60);
+        for refused in [", willGraceSeconds: 61", ", willGraceSeconds: 1, aclDelivery: Inline"] {
+            let error = grace(refused).unwrap_err();
+            assert!(error.to_string().contains("brokers[0].willGraceSeconds"), "{error}");
+        }
+        assert!(grace(", willGraceSeconds: 0, aclDelivery: Inline").is_ok());
+        for refused in ["-1", "256", "1.5", "a"] {
+            assert!(
+                matches!(grace(&format!(", willGraceSeconds: {refused}")), Err(ConfigError::Keys(..))),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

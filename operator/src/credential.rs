@@ -15,7 +15,7 @@ use crate::compile::{Key, KeyProblem};
 pub(crate) use generated::{
     Content, content, generated_data, is_of, is_switched, own_password, previous_of, record_of,
 };
-pub(crate) use referenced::{read_key, read_password};
+pub(crate) use referenced::{is_too_costly, read_key, read_password, too_costly};
 
 /// Whose key or password a generated Secret holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,8 +100,13 @@ reasons! {
     InvalidQos => NotInForce,
     /// No filter of the tenant's topic space in force covers the topic of an Allow, so it grants nothing.
     OutsideTopicSpace => NotInForce,
+    /// The tenant's `spec.limits` have no room for it. An Allow grants nothing; a Deny denies everything to the policy's
+    /// subjects.
+    OverBudget => NotInForce,
     /// The language of an ACL file cannot say what the rule means: clients of brokers that read the file may do less.
     NarrowedInAclFile => NotInForce,
+    /// An ACL file of all tenants in the cluster has no room for the tenant: its clients may do nothing by that file.
+    ClosedInAclFile => NotInForce,
     /// No client that the tenant has now is selected: no device, and no access key that can connect.
     SelectsNobody => Suspicious,
     /// A subject selects by `clientIds: ["*"]`: every client ID, but for an Allow not those that clients chose themselves.
@@ -116,6 +121,8 @@ reasons! {
     InsideAnotherAllow => Suspicious,
     /// No selected client has a usable value for a variable: an Allow matches nothing, a Deny any level.
     VariableWithoutValue => Suspicious,
+    /// Two access keys open the same client IDs, and nobody said that they may: of the tenant, not of a policy.
+    SharedClientIds => Suspicious,
     /// An Allow lets everyone publish to, or subscribe to, the topics of each device of the tenant.
     ReachesEveryDevice => Suspicious,
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::verdict::Cause;
 
-use crate::dialect::{Dialect, Judgement};
+use crate::dialect::{About, Dialect, Judgement};
 use crate::metrics::Metrics;
 
 const LINES_PER_SECOND: f64 = 10.0;
@@ -55,7 +55,9 @@ impl DenialLog {
             metrics.line_suppressed();
             return;
         };
-        let Judgement { about, client_id, topic, tenant, outcome, token_code } = judgement;
+        let Judgement { about, client_id, topic, tenant, outcome, token_code, login: _ } = judgement;
+        // Of what a broker has itself, a queue is all that has a name here: it may have to be deleted.
+        let (queue, topic) = if *about == About::Resource { (*topic, None) } else { (None, *topic) };
         let (reason, rule) = match outcome.cause() {
             Cause::Reason(reason) => (reason.as_str(), None),
             Cause::Rule(rule) => ("Rule", Some(rule)),
@@ -68,6 +70,7 @@ impl DenialLog {
             rule = rule.map(tracing::field::display),
             client_id = client_id.map(escape),
             topic = topic.map(escape),
+            queue = queue.map(escape),
             tenant = tenant.map(|tenant| format!("{}/{}", tenant.tenant().namespace, tenant.tenant().name)),
             revision = tenant.map(TenantIndex::revision),
             suppressed,

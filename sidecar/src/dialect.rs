@@ -9,7 +9,6 @@
 mod acl;
 mod emqx;
 mod rabbitmq;
-mod rmqtt;
 
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::{BrokerIndex, Credentials, Login, LoginVerdict, ScramVerdict, TenantIndex};
@@ -17,9 +16,11 @@ use mqtt_access_core::scram;
 use mqtt_access_core::verdict::{Cause, Reason, Verdict};
 
 use crate::fields::{Fields, Malformed};
+use crate::login_number::LoginNumber;
 use crate::login_table::LoginTable;
 use crate::metrics::labels;
 use crate::peer::Peer;
+use rabbitmq::Sessions;
 
 labels! {
     /// Which broker asks, in which of its versions.
@@ -28,11 +29,14 @@ labels! {
         EmqxV5 = "emqx_v5",
         /// EMQX 6.
         EmqxV6 = "emqx_v6",
-        /// EMQX 4, to which a 200 is an allow: nothing is answered there but a refusal.
+        /// EMQX 4, which is not served. To it a 200 is an allow.
         EmqxV4 = "emqx_v4",
-        /// RabbitMQ.
+        /// RabbitMQ 3.10 and 3.11.
         RabbitMq = "rabbitmq",
-        /// rmqtt.
+        /// RabbitMQ 3.12 and later, which asks other questions about sessions.
+        RabbitMqV4 = "rabbitmq_v4",
+        /// rmqtt, which is not served: it asks nothing about last wills, so that one tenant's client could publish to
+        /// another tenant's topics.
         Rmqtt = "rmqtt",
     }
 }
@@ -78,11 +82,14 @@ pub(crate) struct Attempt<'a> {
 pub(crate) struct Judgement<'a> {
     pub(crate) about: About,
     pub(crate) client_id: Option<&'a str>,
+    /// The topic, or the queue, that it is about.
     pub(crate) topic: Option<&'a str>,
     pub(crate) tenant: Option<&'a TenantIndex>,
     pub(crate) outcome: Outcome<'a>,
     /// ApsaraMQ's code, where a token client is refused.
     pub(crate) token_code: Option<i8>,
+    /// The number of a login, for brokers that repeat it.
+    pub(crate) login: Option<LoginNumber>,
 }
 
 /// The answer itself.
@@ -112,6 +119,7 @@ impl Dialect {
             ("/emqx/v5", Self::EmqxV5),
             // A path that was mistyped in a configuration should still deny.
             ("/emqx", Self::EmqxV5),
+            ("/rabbitmq/v4", Self::RabbitMqV4),
             ("/rabbitmq", Self::RabbitMq),
             ("/rmqtt", Self::Rmqtt),
         ];
@@ -124,10 +132,10 @@ impl Dialect {
     /// What a question is about, as far as its path tells: for those that cannot be read.
     pub(crate) fn about(self, endpoint: &str) -> About {
         match (self, endpoint) {
-            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq, "user") | (Self::Rmqtt, "auth") => {
+            (Self::EmqxV5 | Self::EmqxV6, "authn" | "scram") | (Self::RabbitMq | Self::RabbitMqV4, "user") => {
                 About::Login
             }
-            (Self::RabbitMq, "vhost" | "resource") => About::Resource,
+            (Self::RabbitMq | Self::RabbitMqV4, "vhost" | "resource") => About::Resource,
             _ => About::Unknown,
         }
     }
@@ -136,25 +144,16 @@ impl Dialect {
     pub(crate) fn login<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<Result<Attempt<'a>, Reason>> {
         match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6, "authn") => Some(emqx::login(fields).map_err(Reason::from)),
-            (Self::RabbitMq, "user") => Some(rabbitmq::login(fields)),
-            (Self::Rmqtt, "auth") => Some(rmqtt::login(fields)),
+            (Self::RabbitMq | Self::RabbitMqV4, "user") => Some(rabbitmq::login(fields)),
             _ => None,
         }
     }
 
-    /// Refuses a login whose session the broker could not keep within its rights.
-    pub(crate) fn admit(self, login: Login) -> Result<Login, Reason> {
+    /// Keeps what the broker will not bring back; the number is for the reply.
+    pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) -> Option<LoginNumber> {
         match self {
-            Self::Rmqtt => rmqtt::admit(login),
-            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::RabbitMq => Ok(login),
-        }
-    }
-
-    /// Keeps what the broker will not bring back.
-    pub(crate) fn remember(self, attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
-        match self {
-            Self::RabbitMq => rabbitmq::remember(attempt, login, view),
-            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => {}
+            Self::RabbitMq | Self::RabbitMqV4 => rabbitmq::remember(attempt, login, view),
+            Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt => None,
         }
     }
 
@@ -162,9 +161,9 @@ impl Dialect {
     pub(crate) fn judge<'a>(self, endpoint: &str, fields: &'a Fields, view: View<'a>) -> Judgement<'a> {
         let judged = match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::judge(endpoint, fields, view),
-            Self::RabbitMq => rabbitmq::judge(endpoint, fields, view),
-            Self::Rmqtt => rmqtt::judge(endpoint, fields, view),
-            Self::EmqxV4 => Err(Malformed),
+            Self::RabbitMq => rabbitmq::judge(endpoint, fields, view, Sessions::Kept),
+            Self::RabbitMqV4 => rabbitmq::judge(endpoint, fields, view, Sessions::NotKept),
+            Self::EmqxV4 | Self::Rmqtt => return Judgement::refuse(About::Unknown, Reason::BrokerNotServed),
         };
         judged.unwrap_or_else(|Malformed| self.refuse(endpoint, fields, Reason::Malformed))
     }
@@ -179,19 +178,29 @@ impl Dialect {
     fn client_id<'a>(self, endpoint: &str, fields: &'a Fields) -> Option<&'a str> {
         let name = match (self, endpoint) {
             (Self::EmqxV5 | Self::EmqxV6 | Self::EmqxV4 | Self::Rmqtt, _) => "clientid",
-            (Self::RabbitMq, "topic") => "variable_map.client_id",
-            (Self::RabbitMq, _) => "client_id",
+            (Self::RabbitMq | Self::RabbitMqV4, "topic") => "variable_map.client_id",
+            (Self::RabbitMq | Self::RabbitMqV4, _) => "client_id",
         };
         fields.text(name).ok().flatten()
     }
 
     /// Writes an answer in the broker's words.
-    pub(crate) fn write(self, outcome: &Outcome<'_>) -> Reply {
+    pub(crate) fn write(self, outcome: &Outcome<'_>, login: Option<LoginNumber>) -> Reply {
         match self {
             Self::EmqxV5 | Self::EmqxV6 => emqx::write(outcome),
-            Self::RabbitMq => rabbitmq::write(outcome),
-            Self::Rmqtt => rmqtt::write(outcome),
+            Self::RabbitMq => rabbitmq::write(outcome, login),
+            Self::RabbitMqV4 => rabbitmq::write(outcome, None),
             Self::EmqxV4 => Reply { status: 403, content_type: "text/plain", body: "deny".to_owned() },
+            // Any other status, and any body that is not this JSON, lets the client in.
+            Self::Rmqtt => Reply { status: 200, content_type: "application/json", body: emqx::DENY.to_owned() },
+        }
+    }
+
+    /// Tells a broker that is asked about here and served, from one whose every question is refused.
+    pub(crate) fn is_served(self) -> bool {
+        match self {
+            Self::EmqxV5 | Self::EmqxV6 | Self::RabbitMq | Self::RabbitMqV4 => true,
+            Self::EmqxV4 | Self::Rmqtt => false,
         }
     }
 }
@@ -200,7 +209,7 @@ impl<'a> Judgement<'a> {
     /// A refusal of a question that was not understood, or not looked at.
     pub(crate) fn refuse(about: About, reason: Reason) -> Self {
         let outcome = Outcome::Verdict(Verdict::deny(reason));
-        Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None }
+        Self { about, client_id: None, topic: None, tenant: None, outcome, token_code: None, login: None }
     }
 
     pub(crate) fn login(client_id: &'a str, verdict: LoginVerdict<'a>) -> Self {
@@ -209,7 +218,7 @@ impl<'a> Judgement<'a> {
             Ok(login) => Outcome::Login(login),
             Err(reason) => Outcome::Verdict(Verdict::deny(reason)),
         };
-        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code }
+        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code, login: None }
     }
 
     fn scram(client_id: &'a str, verdict: ScramVerdict<'a>) -> Self {
@@ -219,7 +228,15 @@ impl<'a> Judgement<'a> {
             (None, Err(reason)) => Outcome::Verdict(Verdict::deny(reason)),
             (None, Ok(_)) => Outcome::Verdict(Verdict::deny(Reason::InternalError)),
         };
-        Self { about: About::Login, client_id: Some(client_id), topic: None, tenant, outcome, token_code: None }
+        Self {
+            about: About::Login,
+            client_id: Some(client_id),
+            topic: None,
+            tenant,
+            outcome,
+            token_code: None,
+            login: None,
+        }
     }
 }
 
@@ -258,7 +275,6 @@ mod tests {
             (Dialect::EmqxV6, "authn", "clientid=a", Some("a")),
             (Dialect::EmqxV5, "authn", "clientid=%ff", None),
             (Dialect::EmqxV5, "scram", "clientid=a", Some("a")),
-            (Dialect::Rmqtt, "acl", "clientid=a&access=3&topic=x", Some("a")),
             (Dialect::RabbitMq, "vhost", "client_id=a", Some("a")),
             (Dialect::RabbitMq, "topic", "variable_map.client_id=a&client_id=b", Some("a")),
         ] {

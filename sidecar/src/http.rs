@@ -1,4 +1,4 @@
-//! The listener that brokers ask: accepting, limits and timeouts.
+//! The listener that brokers ask: limits and timeouts.
 //!
 //! Whatever goes wrong under a dialect's path is that broker's denial; what a question comes to is decided in [`answer`], and
 //! in [`login`] where it may take its time.
@@ -6,35 +6,29 @@
 mod answer;
 mod canned;
 mod login;
+mod unserved;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 
 use crate::denial_log::DenialLog;
 use crate::failures::Failures;
 use crate::line::Line;
+use crate::listener::{Limits, listen};
 use crate::login_table::LoginTable;
 use crate::slow_hashes::SlowHashes;
 use crate::store::Store;
 use canned::Canned;
+pub(crate) use unserved::Unserved;
 
-/// Connections at one time. EMQX opens 8 per node, RabbitMQ a few dozen.
+/// Connections at one time. EMQX opens 8 per node, RabbitMQ a few dozen. Beyond, those that were idle longest are closed.
 const MAX_CONNECTIONS: usize = 4096;
 /// More than any MQTT client can bring about: three fields of 65,535 bytes, each written as `%XX`. A head within it is read
 /// to its end before it is refused; hanging up in the middle could lose the denial.
 const MAX_HEAD_BYTES: usize = 1024 * 1024;
-/// How long a shutdown waits for answers that are being written.
-const DRAIN: Duration = Duration::from_secs(5);
-/// A rest after an error of `accept`, which is mostly one of too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long brokers may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +51,9 @@ pub(crate) struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logins: LoginTable,
     pub(crate) hashes: SlowHashes,
-    pub(crate) failures: Failures,
+    pub(crate) failures: Arc<Failures>,
     pub(crate) denials: DenialLog,
+    pub(crate) unserved: Unserved,
     pub(crate) timeouts: Timeouts,
     pub(crate) cause_header: bool,
 }
@@ -75,49 +70,10 @@ pub(crate) async fn serve(
     timeouts: Timeouts,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let accept = async {
-        loop {
-            // Waiting for room before accepting leaves the rest in the kernel's queue.
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                return;
-            };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, router.clone(), timeouts, graceful.watcher());
-                    tokio::spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
+    let limits = Limits { connections: MAX_CONNECTIONS, head: timeouts.head, head_bytes: MAX_HEAD_BYTES };
+    let open = |stream, _| {
+        let router = router.clone().layer(Extension(Arc::new(Line::default())));
+        std::future::ready(Some((Canned::new(stream), router)))
     };
-    tokio::select! {
-        () = accept => {}
-        () = shutdown => {}
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-}
-
-async fn connection(stream: TcpStream, router: Router, timeouts: Timeouts, watcher: Watcher) {
-    // An answer is one small packet: it must not wait for the acknowledgement of the one before.
-    let _: io::Result<()> = stream.set_nodelay(true);
-    let io = TokioIo::new(Canned::new(stream));
-    let router = router.layer(Extension(Arc::new(Line::default())));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeouts.head)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
-        // Brokers and scanners hang up at any time. The error tells of the protocol, never of content.
-        tracing::debug!(%error, "connection ended");
-    }
+    listen(listener, limits, open, shutdown).await;
 }

@@ -16,10 +16,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::dialect::{About, Dialect};
-use crate::slow_hashes::Priority;
 use crate::store::Snapshot;
 
-use labels::{CodeLabel, DecisionLabels, DialectLabel, FailureLabel, HashRefusalLabel, LaneLabel, TokenCode};
+use labels::{CodeLabel, DecisionLabels, DialectLabel, FailureLabel, HashRefusalLabel, TokenCode};
 pub(crate) use labels::{HashRefusal, ReloadFailure, VerdictLabel, labels};
 
 /// All counters of one sidecar.
@@ -30,21 +29,25 @@ pub(crate) struct Metrics {
     seconds: Family<DialectLabel, Histogram, fn() -> Histogram>,
     reload_failures: Family<FailureLabel, Counter>,
     state_failures: Counter,
+    state_behind: Gauge,
     log_lines_suppressed: Counter,
     bundles: Gauge,
     conflicting: Gauge,
     devices: Gauge,
     revision: Gauge<u64, AtomicU64>,
     logins: Gauge,
+    login_bytes: Gauge,
+    logins_unsaved: Counter,
     token_refusals: Family<CodeLabel, Counter>,
     slow_hash_seconds: Histogram,
     slow_hash_refusals: Family<HashRefusalLabel, Counter>,
-    slow_hashes_waiting: Family<LaneLabel, Gauge>,
+    slow_hashes_waiting: Gauge,
     change_age: Gauge,
     load_age: Gauge,
     loaded: AtomicU64,
     acl_files_written: Counter,
     acl_file_failures: Counter,
+    acl_sections_closed: Gauge,
     acl_files_age: Gauge,
     acl_files_agreed: AtomicU64,
 }
@@ -86,21 +89,25 @@ impl Metrics {
             seconds: Family::new_with_constructor(buckets),
             reload_failures: Family::default(),
             state_failures: Counter::default(),
+            state_behind: Gauge::default(),
             log_lines_suppressed: Counter::default(),
             bundles: Gauge::default(),
             conflicting: Gauge::default(),
             devices: Gauge::default(),
             revision: Gauge::default(),
             logins: Gauge::default(),
+            login_bytes: Gauge::default(),
+            logins_unsaved: Counter::default(),
             token_refusals: Family::default(),
             slow_hash_seconds: buckets(),
             slow_hash_refusals: Family::default(),
-            slow_hashes_waiting: Family::default(),
+            slow_hashes_waiting: Gauge::default(),
             change_age: Gauge::default(),
             load_age: Gauge::default(),
             loaded: AtomicU64::default(),
             acl_files_written: Counter::default(),
             acl_file_failures: Counter::default(),
+            acl_sections_closed: Gauge::default(),
             acl_files_age: Gauge::default(),
             acl_files_agreed: AtomicU64::default(),
         };
@@ -123,6 +130,10 @@ impl Metrics {
     fn register_logins(&mut self) {
         let registry = &mut self.registry;
         registry.register("logins", "Entries of the login table", self.logins.clone());
+        let help = "Room that the login table takes, marks of sessions included";
+        registry.register_with_unit("login_table", help, Unit::Bytes, self.login_bytes.clone());
+        let help = "Changes of the login table that are not on disk: a restart forgets them";
+        registry.register("logins_unsaved", help, self.logins_unsaved.clone());
         let help = "Refusals of token clients, by ApsaraMQ's codes";
         registry.register("token_refusals", help, self.token_refusals.clone());
         let help = "Time to compare a password with a slow hash, waiting aside";
@@ -138,6 +149,8 @@ impl Metrics {
         registry.register("reload_failures", "Bundles that were refused", self.reload_failures.clone());
         let help = "Bundles or logins that could not be kept on disk";
         registry.register("state_failures", help, self.state_failures.clone());
+        let help = "1 while a restart without the source would deny everything: what is in force is not saved";
+        registry.register("state_behind", help, self.state_behind.clone());
         registry.register("bundles", "Bundles in service", self.bundles.clone());
         let help = "Bundles refused because an older tenant holds what they claim";
         registry.register("bundles_conflicting", help, self.conflicting.clone());
@@ -154,6 +167,9 @@ impl Metrics {
         registry.register("acl_files_written", "ACL files that were replaced", self.acl_files_written.clone());
         let help = "Attempts to write ACL files that failed";
         registry.register("acl_file_failures", help, self.acl_file_failures.clone());
+        let help =
+            "Tenants to which an ACL file denies everything, since their rules are too many or not worked out yet";
+        registry.register("acl_sections_closed", help, self.acl_sections_closed.clone());
         let help = "Time since the ACL files were last seen to say what is in service; -1 before they did";
         registry.register_with_unit("acl_files_age", help, Unit::Seconds, self.acl_files_age.clone());
     }
@@ -174,12 +190,21 @@ impl Metrics {
         self.state_failures.inc();
     }
 
+    pub(crate) fn state_behind(&self, behind: bool) {
+        self.state_behind.set(i64::from(behind));
+    }
+
     pub(crate) fn line_suppressed(&self) {
         self.log_lines_suppressed.inc();
     }
 
-    pub(crate) fn logins(&self, entries: usize) {
+    pub(crate) fn logins(&self, entries: usize, bytes: usize) {
         self.logins.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.login_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn login_not_saved(&self) {
+        self.logins_unsaved.inc();
     }
 
     pub(crate) fn token_refused(&self, code: i8) {
@@ -194,8 +219,8 @@ impl Metrics {
         self.slow_hash_refusals.get_or_create(&HashRefusalLabel { reason }).inc();
     }
 
-    pub(crate) fn slow_hashes_waiting(&self, lane: Priority, waiting: usize) {
-        self.slow_hashes_waiting.get_or_create(&LaneLabel { lane }).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    pub(crate) fn slow_hashes_waiting(&self, waiting: usize) {
+        self.slow_hashes_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn publish(&self, loaded: &Loaded) {
@@ -216,6 +241,10 @@ impl Metrics {
 
     pub(crate) fn acl_file_failed(&self) {
         self.acl_file_failures.inc();
+    }
+
+    pub(crate) fn acl_sections_closed(&self, tenants: usize) {
+        self.acl_sections_closed.set(i64::try_from(tenants).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn acl_files_agree(&self, now: UnixSeconds) {

@@ -89,10 +89,7 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     let shutdown = shutdown().map_err(RunError::Signals)?;
     let listen = async |address| TcpListener::bind(address).await.map_err(|error| RunError::Listen(address, error));
     let (http, admin) = (listen(http).await?, listen(admin).await?);
-    let store = match &state_dir {
-        Some(path) => Store::open(path, Clock::system()),
-        None => Store::in_memory(Clock::system()),
-    };
+    let store = open(state_dir.clone()).await?;
     let source = start(source, Arc::clone(&store)).await?;
     let acl_files = acl_dir.map(|folder| tokio::spawn(keep_acl_files(Arc::clone(&store), folder)));
     tracing::info!(http = ?http.local_addr().ok(), admin = ?admin.local_addr().ok(), "listening");
@@ -102,6 +99,15 @@ pub async fn run(config: RunConfig) -> Result<(), RunError> {
     acl_files.inspect(tokio::task::JoinHandle::abort);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Loads what is saved, on a thread that may block.
+async fn open(state_dir: Option<PathBuf>) -> Result<Arc<Store>, RunError> {
+    let Some(path) = state_dir else {
+        return Ok(Store::in_memory(Clock::system()));
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path, Clock::system())).await;
+    opened.map_err(|error| RunError::Runtime(io::Error::other(error)))
 }
 
 async fn start(source: SourceConfig, store: Arc<Store>) -> Result<tokio::task::JoinHandle<()>, RunError> {

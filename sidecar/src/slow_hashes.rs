@@ -1,17 +1,26 @@
 //! Slow password hashes, away from the threads that answer brokers, a few at a time.
 //!
 //! A hash that takes a tenth of a second on purpose is the one thing here that a client can make costly. So half of the
-//! cores at most work on them, a bounded number waits, no tenant takes more than its share of the places, and tenants take
-//! turns: a storm of one tenant's logins delays another's by one hash each, and nobody's who logs in otherwise.
+//! cores at most work on them, a bounded number waits, and turns are taken by the time that is spent: see [`queue`]. A storm
+//! of one tenant's logins delays another's by one hash each, and nobody's who logs in otherwise.
 //!
 //! - An outcome is remembered ([`Memo`]): a fleet that reconnects costs one hash a client, not one a connection.
 //! - The same comparison is made once, however many logins wait for it.
+//! - A login whose hash takes less time than each of those that are being made does not wait for them: if none of its
+//!   tenant's is being made, it gets a worker beside them, of which there are as many again.
+//! - Client IDs of no tenant are compared only while nothing else waits and a worker is free, one at a time, and never wait.
 //! - Nothing waits longer than its broker would, and what nobody waits for any more is not done.
 //! - A connection on which others may stand behind is held up for a part of its time only ([`Line`]).
 
+mod credit;
+mod fair;
+mod pace;
 mod queue;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+mod workers;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -24,13 +33,17 @@ use mqtt_access_core::secret::Secret;
 use mqtt_access_core::verdict::Reason;
 use tokio::sync::oneshot;
 
-use crate::line::Line;
+use crate::failures::{Admitted, Token};
+use crate::line::{Debtor, Line};
 use crate::metrics::{HashRefusal, Metrics};
-pub(crate) use queue::Priority;
-use queue::{Limits, NoRoom, Queue};
+use fair::Nanos;
+use pace::Pace;
+pub(crate) use queue::Account;
+use queue::{Limits, NoRoom, Turn};
+use workers::{Work, Workers};
 
 /// As many as two workers do while the last waits for [`PATIENCE`], at 30 hashes a second each.
-const LIMITS: Limits = Limits { total: 256, tenant: 64, nobody: 16 };
+const LIMITS: Limits = Limits { total: 256, tenant: 64, other_names: 4 };
 /// EMQX gives up on an answer after 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -39,17 +52,18 @@ pub(crate) struct SlowHashes(Arc<Inner>);
 
 struct Inner {
     memo: Memo,
-    workers: usize,
+    /// Since when time is counted.
+    started: Instant,
     /// Never held across an await or a hash.
     state: Mutex<State>,
     metrics: Arc<Metrics>,
 }
 
 struct State {
-    queue: Queue<Job>,
-    /// Who waits for a comparison that somebody else asked for first; there is an entry while it waits or is made.
+    workers: Workers<Job>,
+    /// Who waits for a comparison that was asked for before; there is an entry while it waits or is made.
     joined: HashMap<ComparisonId, Vec<oneshot::Sender<()>>>,
-    running: usize,
+    pace: Pace,
 }
 
 type Answer = Result<CheckedLogin, Reason>;
@@ -57,6 +71,7 @@ type Answer = Result<CheckedLogin, Reason>;
 struct Job {
     id: ComparisonId,
     login: Box<SlowLogin>,
+    token: Token,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -79,22 +94,28 @@ impl SlowHashes {
         if getrandom::fill(&mut key).is_err() {
             tracing::warn!("the system gives no random bytes; passwords are remembered under a known key");
         }
-        let state = State { queue: Queue::new(limits), joined: HashMap::new(), running: 0 };
+        let workers = Workers::new(workers, limits);
+        let state = State { workers, joined: HashMap::new(), pace: Pace::default() };
         let memo = Memo::new(Secret::new(key.to_vec()));
-        Self(Arc::new(Inner { memo, workers, state: Mutex::new(state), metrics }))
+        Self(Arc::new(Inner { memo, started: Instant::now(), state: Mutex::new(state), metrics }))
+    }
+
+    /// The outcome, if the same comparison was made before.
+    pub(crate) fn recall(&self, login: Box<SlowLogin>) -> Result<CheckedLogin, Box<SlowLogin>> {
+        login.recall(&self.0.memo)
     }
 
     /// Compares a login's password with its hash, or tells why that is not done.
-    pub(crate) async fn check(&self, login: Box<SlowLogin>, priority: Priority, line: &Line) -> Answer {
+    pub(crate) async fn check(&self, login: Box<SlowLogin>, admitted: Admitted, line: &Line) -> Answer {
         let Self(inner) = self;
-        let login = match login.recall(&inner.memo) {
-            Ok(checked) => return Ok(checked),
-            Err(login) => login,
-        };
-        let Some(_held) = line.hold() else {
+        let (tenant, name) = (login.tenant().unwrap_or_default().into(), account(&login));
+        let debtor = Debtor { tenant, account: admitted.source.map_or(name, Account::Source) };
+        let Some(mut held) = line.hold(debtor.clone()) else {
             return Err(inner.refused(HashRefusal::Line));
         };
-        let waited = match inner.submit(login, priority) {
+        let submitted = inner.submit(login, admitted);
+        held.waits_for(inner.own(&debtor));
+        let waited = match submitted {
             // An answer that never comes is a bug.
             Submitted::First(answer) => {
                 tokio::time::timeout(PATIENCE, answer).await.map(|answer| answer.unwrap_or(Err(Reason::InternalError)))
@@ -109,7 +130,7 @@ impl SlowHashes {
 }
 
 impl Inner {
-    fn submit(self: &Arc<Self>, login: Box<SlowLogin>, priority: Priority) -> Submitted {
+    fn submit(self: &Arc<Self>, login: Box<SlowLogin>, admitted: Admitted) -> Submitted {
         let id = login.comparison(&self.memo);
         let state = &mut *self.lock();
         if let Some(joined) = state.joined.get_mut(&id) {
@@ -119,55 +140,93 @@ impl Inner {
         }
         state.forget_abandoned();
         let (answer, answered) = oneshot::channel();
-        let share = login.tenant().map(Box::from);
-        let put = state.queue.put(share, priority, Job { id, login, answer });
-        let pushed_out = match put {
-            Ok(pushed_out) => pushed_out,
-            Err((NoRoom::Share, _)) => return Submitted::Refused(HashRefusal::Share),
-            Err((NoRoom::Full, _)) => return Submitted::Refused(HashRefusal::Full),
+        let Admitted { token, source, again, failed } = admitted;
+        let submitted = match login.tenant().map(Box::from) {
+            None => {
+                let begun = state.workers.begin_stranger(Job { id, login, token, answer });
+                begun.map(|work| self.begin(work)).map_err(|_| HashRefusal::Stranger)
+            }
+            Some(tenant) => {
+                let (name, cost) = (account(&login), state.pace.estimate(login.cost()));
+                // Nobody is let in by a decoy, so trying again gains nothing.
+                let again = again && !login.is_decoy();
+                let source = source.map(Account::Source);
+                self.put(state, Turn { tenant, name, source, again, failed, cost }, Job { id, login, token, answer })
+            }
         };
-        if let Some(Job { id, login: _, answer }) = pushed_out {
-            state.joined.remove(&id);
-            let _ = answer.send(Err(self.refused(HashRefusal::PushedOut)));
+        if let Err(why) = submitted {
+            return Submitted::Refused(why);
         }
         state.joined.insert(id, Vec::new());
-        self.tell_waiting(&state.queue);
-        if state.running < self.workers {
-            state.running += 1;
-            let inner = Arc::clone(self);
-            tokio::task::spawn_blocking(move || inner.work());
-        }
+        self.assign(state).into_iter().for_each(|work| self.begin(work));
         Submitted::First(answered)
     }
 
+    /// How long the debtor's own hashes take that wait or are being made. A stranger's is made at once.
+    fn own(&self, debtor: &Debtor) -> Duration {
+        let Debtor { tenant, account } = debtor;
+        if tenant.is_empty() { PATIENCE } else { self.lock().workers.ahead(tenant, account) }
+    }
+
+    fn put(&self, state: &mut State, turn: Turn, job: Job) -> Result<(), HashRefusal> {
+        let pushed_out = match state.workers.put(turn, job) {
+            Ok(pushed_out) => pushed_out,
+            Err((NoRoom::Share, _)) => return Err(HashRefusal::Share),
+            Err((NoRoom::Full, _)) => return Err(HashRefusal::Full),
+        };
+        if let Some(Job { id, login: _, token: _, answer }) = pushed_out {
+            state.joined.remove(&id);
+            let _ = answer.send(Err(self.refused(HashRefusal::PushedOut)));
+        }
+        Ok(())
+    }
+
+    /// Takes what workers are free for.
+    fn assign(&self, state: &mut State) -> Vec<Work<Job>> {
+        let assigned = state.workers.assign(self.now());
+        self.metrics.slow_hashes_waiting(state.workers.waiting());
+        assigned
+    }
+
+    fn now(&self) -> Nanos {
+        Nanos::try_from(self.started.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
+    }
+
+    fn begin(self: &Arc<Self>, work: Work<Job>) {
+        let inner = Arc::clone(self);
+        tokio::task::spawn_blocking(move || inner.work(work));
+    }
+
     /// Works until nothing waits.
-    fn work(&self) {
-        while let Some(Job { id, login, answer }) = self.next() {
-            let started = Instant::now();
-            // A panic is a bug; it costs its own login and no other.
-            let checked = std::panic::catch_unwind(AssertUnwindSafe(|| login.check_and_note(&self.memo)));
-            self.metrics.slow_hash_took(started.elapsed().as_secs_f64());
-            let joined = self.lock().joined.remove(&id).unwrap_or_default();
-            let _ = answer.send(checked.map_err(|_| Reason::InternalError));
-            joined.into_iter().for_each(|tell| _ = tell.send(()));
+    fn work(self: &Arc<Self>, first: Work<Job>) {
+        let mut next = Some(first);
+        while let Some(work) = next {
+            let mut assigned = self.compare(work).into_iter();
+            next = assigned.next();
+            assigned.for_each(|work| self.begin(work));
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    /// Makes one comparison, and returns what workers are free for then.
+    fn compare(&self, work: Work<Job>) -> Vec<Work<Job>> {
+        let Work { job: Job { id, login, token, answer }, place } = work;
+        let cost = login.cost();
+        let started = Instant::now();
+        // A panic is a bug; it costs its own login and no other.
+        let checked = std::panic::catch_unwind(AssertUnwindSafe(|| login.check_and_note(&self.memo)));
+        let took = started.elapsed();
+        self.metrics.slow_hash_took(took.as_secs_f64());
+        if checked.as_ref().is_ok_and(|checked| !checked.is_right()) {
+            token.spend();
+        }
         let state = &mut *self.lock();
+        let joined = state.joined.remove(&id).unwrap_or_default();
+        let _ = answer.send(checked.map_err(|_| Reason::InternalError));
+        joined.into_iter().for_each(|tell| _ = tell.send(()));
+        state.pace.note(cost, took);
+        state.workers.end(&place, took, self.now());
         state.forget_abandoned();
-        let job = state.queue.take();
-        self.tell_waiting(&state.queue);
-        if job.is_none() {
-            state.running = state.running.saturating_sub(1);
-        }
-        job
-    }
-
-    fn tell_waiting(&self, queue: &Queue<Job>) {
-        for lane in [Priority::Normal, Priority::Low] {
-            self.metrics.slow_hashes_waiting(lane, queue.len(lane));
-        }
+        self.assign(state)
     }
 
     fn refused(&self, why: HashRefusal) -> Reason {
@@ -180,11 +239,16 @@ impl Inner {
     }
 }
 
+/// Who pays for a login inside of its tenant, if no source is known.
+fn account(login: &SlowLogin) -> Account {
+    if login.is_decoy() { Account::OtherNames } else { Account::Name(login.login_name().into()) }
+}
+
 impl State {
     /// Removes what nobody waits for any more: the broker hung up, or was told that it takes too long.
     fn forget_abandoned(&mut self) {
-        let Self { queue, joined, running: _ } = self;
-        queue.retain(|Job { id, login: _, answer }| {
+        let Self { workers, joined, pace: _ } = self;
+        workers.retain(|Job { id, login: _, token: _, answer }| {
             let waits =
                 !answer.is_closed() || joined.get(id).is_some_and(|all| all.iter().any(|tell| !tell.is_closed()));
             if !waits {

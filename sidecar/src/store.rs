@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use mqtt_access_core::bundle::{Digest, UnixSeconds};
@@ -20,10 +21,12 @@ use mqtt_access_core::index::BrokerIndex;
 pub use offer::{Files, ReloadError, Shard};
 
 use crate::clock::Clock;
+use crate::log_error::Chain;
 use crate::metrics::{Loaded, Metrics};
-use crate::state::StateDir;
+use crate::state::{Disk, Keeper, Saved, StateDir, Trusted, Volume};
 use crate::tenant_key::TenantKey;
 pub(crate) use book::Turn;
+pub(crate) use offer::Decoded;
 
 use book::Book;
 use offer::Checked;
@@ -32,8 +35,13 @@ use offer::Checked;
 #[derive(Debug)]
 pub struct Store {
     current: ArcSwap<Snapshot>,
-    /// Locked by sources only, and never while a bundle is decoded: a large one delays no other tenant's.
+    /// Held while a change comes into force, and so for as long as that may wait for the volume: only by threads that may
+    /// block. Never while a bundle is decoded: a large one delays no other tenant's.
+    change: Mutex<()>,
+    /// Held for moments.
     book: Mutex<Book>,
+    /// `None` where nothing is kept on disk.
+    keeper: Option<Keeper>,
     metrics: Arc<Metrics>,
     clock: Clock,
 }
@@ -62,31 +70,70 @@ impl Store {
     /// An empty store that keeps nothing on disk. It denies everything until [`Store::replace`] or [`Store::complete`].
     #[must_use]
     pub fn in_memory(clock: Clock) -> Arc<Self> {
-        Self::new(None, clock)
+        Self::new(clock, Arc::new(Metrics::new()), None)
     }
 
-    /// A store that keeps its bundles in a folder, and starts with what an earlier run left there.
+    /// A store that keeps its bundles in a folder, and starts with what an earlier run left there if that is known to be
+    /// current. Takes its time: reading and decoding, and up to a second for a volume that does not answer.
     ///
     /// Never fails: what cannot be read or written is counted and logged, and the store works without it.
     #[must_use]
     pub fn open(state_dir: &Path, clock: Clock) -> Arc<Self> {
-        let state = StateDir::open(state_dir);
-        let (saved, complete) = state.load();
-        let store = Self::new(Some(state), clock);
-        for (key, files) in saved {
-            // Refusals are counted and logged.
-            let _: Result<Applied, ReloadError> = store.offer(&store.turn(&key), files, Origin::State);
-        }
-        if complete {
-            store.update(Book::complete);
-        }
-        store
+        Self::open_on(Arc::new(Volume), state_dir, clock)
     }
 
-    fn new(state: Option<StateDir>, clock: Clock) -> Arc<Self> {
-        let metrics = Arc::new(Metrics::new());
-        let book = Mutex::new(Book::new(state, Arc::clone(&metrics)));
-        Arc::new(Self { current: ArcSwap::from_pointee(Snapshot::default()), book, metrics, clock })
+    fn open_on(disk: Arc<dyn Disk>, state_dir: &Path, clock: Clock) -> Arc<Self> {
+        let (dir, metrics) = (StateDir::new(state_dir, disk), Arc::new(Metrics::new()));
+        match Keeper::start(dir.clone(), Arc::clone(&metrics)) {
+            Ok((keeper, trusted)) => {
+                let store = Self::new(clock, metrics, Some(keeper));
+                let saved = if trusted == Trusted::Yes { store.load(&dir) } else { None };
+                store.begin(saved);
+                store
+            }
+            Err(error) => {
+                metrics.state_failed();
+                tracing::warn!(error = %Chain(&error), "no thread for the state folder; nothing is kept");
+                Self::new(clock, metrics, None)
+            }
+        }
+    }
+
+    fn new(clock: Clock, metrics: Arc<Metrics>, keeper: Option<Keeper>) -> Arc<Self> {
+        let book = Mutex::new(Book::new(Arc::clone(&metrics)));
+        let (current, change) = (ArcSwap::from_pointee(Snapshot::default()), Mutex::default());
+        Arc::new(Self { current, change, book, keeper, metrics, clock })
+    }
+
+    /// Puts into service what an earlier run left. Returns what of it is whole; `None` where the folder cannot be read.
+    fn load(&self, dir: &StateDir) -> Option<Saved> {
+        let load = dir.load().inspect_err(|error| {
+            self.metrics.state_failed();
+            tracing::warn!(error = %Chain(error), "state folder not readable; the source is waited for");
+        });
+        let found = load.ok()?;
+        for (key, files) in found.bundles {
+            // Refusals are counted and logged.
+            let _: Result<Applied, ReloadError> = self.apply(&key, files);
+        }
+        if found.complete {
+            self.update(Book::complete);
+        }
+        let book = self.lock();
+        let bundles = found.tenants.into_iter().map(|key| (key.clone(), book.held(&key))).collect();
+        Some(Saved { bundles, complete: found.complete })
+    }
+
+    fn begin(&self, saved: Option<Saved>) {
+        if let Some(keeper) = &self.keeper {
+            keeper.begin(saved, self.lock().wanted());
+        }
+    }
+
+    /// Waits until a restart would serve what is in force, for at most this long. Whether it would: always where nothing is
+    /// kept on disk, since nothing is missing there.
+    pub fn settle(&self, limit: Duration) -> bool {
+        self.keeper.as_ref().is_none_or(|keeper| keeper.settle(limit))
     }
 
     /// Offers one tenant's bundle. On an error the tenant's last good bundle stays.
@@ -99,14 +146,15 @@ impl Store {
         self.lock().turn(key)
     }
 
-    /// [`Store::apply`], as if it had been called when the turn was taken.
-    pub(crate) fn apply_in_turn(&self, turn: &Turn, files: Files) -> Result<Applied, ReloadError> {
-        self.offer(turn, files, Origin::Source)
+    /// Says that no offer will follow a turn. Nothing, if one has.
+    pub(crate) fn withdraw(&self, turn: &Turn) {
+        self.lock().withdraw(turn);
     }
 
-    fn offer(&self, turn: &Turn, files: Files, origin: Origin) -> Result<Applied, ReloadError> {
+    /// [`Store::apply`], as if it had been called when the turn was taken.
+    pub(crate) fn apply_in_turn(&self, turn: &Turn, files: Files) -> Result<Applied, ReloadError> {
         let checked = self.check(turn, files);
-        self.update(|book| book.settle(turn, checked, origin))
+        self.update(|book| book.settle(turn, checked))
     }
 
     fn check(&self, turn: &Turn, files: Files) -> Checked {
@@ -147,7 +195,7 @@ impl Store {
             .collect();
         self.update(|book| {
             let settle = |(turn, checked): (Turn, Checked)| {
-                let error = book.settle(&turn, checked, Origin::Source).err()?;
+                let error = book.settle(&turn, checked).err()?;
                 Some((turn.key, error))
             };
             let refused = checked.into_iter().filter_map(settle).collect();
@@ -192,26 +240,39 @@ impl Store {
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
+        let changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut book = self.lock();
         let result = change(&mut book);
+        let (loaded, changed) = (book.take_loaded(), book.take_changed());
+        let held = changed.then(|| (book.wanted(), book.tenants()));
+        drop(book);
         let now = self.clock.now();
-        if book.take_loaded() {
+        if loaded {
             self.metrics.loaded(now);
         }
-        if book.take_changed() {
-            let snapshot = Snapshot { index: book.index(), changed: Some(now) };
+        let Some((wanted, tenants)) = held else {
+            return result;
+        };
+        let snapshot = tenants.map(|tenants| Snapshot { index: Some(BrokerIndex::new(tenants)), changed: Some(now) });
+        // Before it comes into force; what is in force is saved once this is dropped.
+        let acting = self.keeper.as_ref().map(|keeper| keeper.before(wanted));
+        let before = snapshot.map(|snapshot| {
             self.metrics.publish(&Loaded::of(&snapshot));
-            self.current.store(Arc::new(snapshot));
-        }
+            self.current.swap(Arc::new(snapshot))
+        });
+        drop(acting);
+        drop(changing);
+        before.inspect(drop_when_unused);
         result
     }
 }
 
-/// Where an offer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// Kubernetes or a folder: it is written to the state folder.
-    Source,
-    /// The state folder itself.
-    State,
+/// Waits a moment for the requests that still read this, so that it is not one of them that has to take down a large index.
+fn drop_when_unused(snapshot: &Arc<Snapshot>) {
+    for _ in 0..10 {
+        if Arc::strong_count(snapshot) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

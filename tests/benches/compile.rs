@@ -54,17 +54,21 @@ fn compile_alone() {
     let tenant: MqttTenant = serde_json::from_value(tenant()).unwrap();
     let stored = |number| Arc::new(serde_json::from_value::<Stored<AclPolicy>>(policy(number)).unwrap());
     let gathered = Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![7; 32]),
         scram: ScramSettings::default(),
         acl_delivery: AclDelivery::default(),
+        will_grace_seconds: 0,
         revoked_tokens: BTreeSet::new(),
         access_keys: BTreeMap::new(),
         devices: Vec::new(),
         policies: (0..POLICIES).map(stored).collect(),
         incumbents: None,
-        seniority: Seniority::Known,
+        seniority: mqtt_access_operator::compile::Seniority::Known,
+        beyond: mqtt_access_operator::compile::Beyond::default(),
     };
     let start = Instant::now();
     let compiled = compile(&gathered, 0);

@@ -6,5 +6,4 @@ pub mod emqx_inline;
 pub mod erlang;
 pub mod mosquitto;
 pub mod rabbitmq;
-pub mod rmqtt;
 pub mod written;

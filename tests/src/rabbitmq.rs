@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use mqtt_access_operator::broker_config::{Settings, Software};
+use mqtt_access_operator::config::Broker;
 use tempfile::TempDir;
 
 use crate::ports;
@@ -29,9 +30,14 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts a broker that asks the backend at `http` for every verdict, and waits until MQTT clients can connect.
     pub async fn start(http: SocketAddr) -> Self {
+        Self::start_with(http, None).await
+    }
+
+    /// The same with the settings of a broker of the operator's configuration.
+    pub async fn start_with(http: SocketAddr, broker: Option<&Broker>) -> Self {
         let folder = TempDir::with_prefix("mqtt-access-rabbitmq-").expect("create a folder");
         let mqtt = ports::free_address();
-        write_configuration(folder.path(), http, mqtt);
+        write_configuration(folder.path(), http, mqtt, broker);
         let mapper_port = ports::free();
         let port_mapper = Program::launch("epmd", port_mapper(mapper_port));
         let server = Program::launch("rabbitmq-server", server(folder.path(), mapper_port));
@@ -52,10 +58,10 @@ impl RabbitMq {
     }
 }
 
-fn write_configuration(folder: &Path, http: SocketAddr, mqtt: SocketAddr) {
+fn write_configuration(folder: &Path, http: SocketAddr, mqtt: SocketAddr, broker: Option<&Broker>) {
     let amqp = ports::free_address();
     let sidecar = format!("http://{http}");
-    let pasted = Software::Rabbitmq.config(Settings { sidecar: Some(&sidecar), ..Settings::default() });
+    let pasted = Software::Rabbitmq.config(Settings { sidecar: Some(&sidecar), broker, ..Settings::default() });
     let pasted = pasted.expect("settings for a sidecar on loopback");
     let settings = format!(
         "listeners.tcp.1 = {amqp}\nmqtt.listeners.tcp.1 = {mqtt}\nlog.console = true\nlog.console.level = info\nlog.file = false\n{pasted}"

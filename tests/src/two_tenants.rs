@@ -129,6 +129,7 @@ fn access_key(name: &str, id: &str, uses: &[KeyUse]) -> AccessKey {
         secret,
         disabled: false,
         generated: false,
+        client_id_prefixes: None,
         uses,
         spares: Spares::default(),
     }
@@ -162,6 +163,7 @@ fn bare(name: &str, client_id: ClientIds) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

@@ -20,5 +20,4 @@ fn the_readme_shows_what_is_printed() {
     let printed = |software: Software| software.config(Settings::default()).unwrap();
     assert_eq!(blocks(&readme, "ini"), [printed(Software::Rabbitmq), printed(Software::Mosquitto)]);
     assert_eq!(blocks(&readme, "hocon"), [printed(Software::Emqx5)]);
-    assert_eq!(blocks(&readme, "toml"), [printed(Software::Rmqtt)]);
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use mqtt_access_core::bundle::{
     AccessKey, AclDelivery, Bundle, BundleError, Claims, ClientIds, Device, Digest, Encoded, EnvelopeError,
-    FORMAT_VERSION, KeyUse, LoginName, Revocations, SessionRules, Space, Spare, Spares, Tenant, decode, decode_index,
-    encode,
+    FORMAT_VERSION, Forgotten, KeyUse, LoginName, Rest, Resting, Revocations, SessionRules, ShortHash, Space, Spare,
+    Spares, Tenant, decode, decode_index, encode,
 };
 use mqtt_access_core::client::{Map, Mode};
 use mqtt_access_core::credential::MacAlgorithm;
@@ -30,7 +30,22 @@ fn map(entries: &[(&str, &str)]) -> Map {
 /// A bundle in which every field is used, and every optional one is also left out.
 fn bundle() -> Bundle {
     let mut bundle = bundle_of_version_4();
-    bundle.tenant.sessions = SessionRules { tokens_name_client_id: true };
+    bundle.tenant.sessions = SessionRules {
+        require_sub: true,
+        will_grace_seconds: 60,
+        exclusive_client_ids: true,
+        people_prefixes: vec!["acme-people-".to_owned()],
+        resting: Resting {
+            clients: [(
+                ShortHash::of_client("mqtt-acme", "acme-gone"),
+                Rest { owner: ShortHash::of_uid("0c8e7f52-1d11-4e0a-9a38-7a8f7d8c9e04"), until: 1_795_010_000 },
+            )]
+            .into(),
+            forgotten: Some(Forgotten { since: 1_794_000_000, until: 1_795_009_000 }),
+        },
+    };
+    bundle.devices.first_mut().unwrap().rests_until = Some(1_795_009_000);
+    bundle.tenant.access_keys.first_mut().unwrap().client_id_prefixes = Some(vec!["acme-backend-".to_owned()]);
     bundle
 }
 
@@ -134,6 +149,7 @@ fn tenant() -> Tenant {
                 secret: Some(Secret::from("access key secret")),
                 disabled: false,
                 generated: true,
+                client_id_prefixes: None,
                 uses: [KeyUse::Connect].into(),
                 spares: Spares::default(),
             },
@@ -143,6 +159,7 @@ fn tenant() -> Tenant {
                 secret: None,
                 disabled: true,
                 generated: false,
+                client_id_prefixes: None,
                 uses: [KeyUse::Connect].into(),
                 spares: Spares::default(),
             },
@@ -174,6 +191,7 @@ fn plain_device() -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 
@@ -192,6 +210,7 @@ fn device() -> Device {
         expires_at: Some(1_800_000_000),
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

@@ -58,6 +58,7 @@ fn device(number: usize, bytes: usize) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 
@@ -144,13 +145,14 @@ fn any_device() -> impl Strategy<Value = Device> {
     let texts = || btree_map(any::<String>(), any::<String>(), 0..3);
     let names = (any::<String>(), any::<Option<String>>(), any::<String>(), any::<String>());
     let secret = proptest::option::of(vec(any::<u8>(), 0..40));
-    let flags = (any::<bool>(), any::<bool>(), any::<Option<i64>>(), proptest::option::of(any_login()));
+    let ends = (any::<Option<i64>>(), any::<Option<i64>>());
+    let flags = (any::<bool>(), any::<bool>(), ends, proptest::option::of(any_login()));
     let spares = (any_spares(|| vec(any::<u8>(), 0..40).prop_map(Secret::new)), any::<bool>());
     (names, secret, spares, texts(), texts(), flags).prop_map(
         |(names, secret, spares, labels, client_attributes, flags)| {
             let (name, uid, client_id, key_id) = names;
             let (spares, brought_along) = spares;
-            let (disabled, superuser, expires_at, login) = flags;
+            let (disabled, superuser, (expires_at, rests_until), login) = flags;
             let secret = secret.map(Secret::new);
             Device {
                 name,
@@ -164,6 +166,7 @@ fn any_device() -> impl Strategy<Value = Device> {
                 disabled,
                 superuser,
                 expires_at,
+                rests_until,
                 spares,
                 brought_along,
             }
@@ -233,7 +236,7 @@ fn the_line_before_its_records_counts_too() {
 fn which_record_goes_to_which_shard_is_part_of_the_format() {
     let encoded = encode(&fleet(2_000, 500)).unwrap();
     assert_eq!(encoded.shards.len(), 8);
-    assert_eq!(encoded.digest.as_str(), "7c7a4561d6fd2d6edf39beb1f99398c60d19d299b3040e48f725ecf20c133638");
+    assert_eq!(encoded.digest.as_str(), "79155df571eb906e45927e0c5023d370e68819a09466938043f6f35595fe915a");
 }
 
 #[test]

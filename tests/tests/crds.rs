@@ -24,6 +24,7 @@ use crds::api_server::ApiServer;
 use crds::cases::{Case, Expected, corpus};
 use crds::rules::{Rule, rules};
 use mqtt_access_core::template::Topic;
+use mqtt_access_crds::{Bounds, Limits};
 use mqtt_access_operator::manifest::definitions::definitions;
 use mqtt_access_operator::manifest::validate::{Definitions, Kind};
 use mqtt_access_operator::manifest::{self, Fault};
@@ -48,6 +49,16 @@ fn the_committed_definitions_are_the_generated_ones() {
                 file.display()
             );
         }
+    }
+}
+
+#[test]
+fn the_page_of_limits_says_what_the_schema_does() {
+    let page = std::fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    for (name, Bounds { default, min, max }) in Limits::BOUNDS {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/limits.md lacks `{name}`"));
+        assert!(row.contains(&format!("| {default} | {min} | {max} |")), "{row}");
     }
 }
 

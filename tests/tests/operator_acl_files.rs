@@ -32,7 +32,7 @@ async fn acl_files_say_what_is_published_and_hinder_nothing() {
     let operator = cluster.operator().await;
     they_follow_edits(&cluster).await;
     they_follow_the_clock(&cluster).await;
-    what_is_too_large_denies_everything(&cluster).await;
+    what_is_too_large_is_denied_to_its_tenant_alone(&cluster).await;
     a_tenant_that_owns_nothing_has_none(&cluster).await;
     a_tenant_without_a_bundle_holds_up_nobody(&cluster).await;
     what_somebody_did_to_them_is_undone(&cluster).await;
@@ -93,41 +93,58 @@ async fn they_follow_the_clock(cluster: &Cluster) {
     wait_agree(cluster, "the files to follow the clock").await;
 }
 
-/// Two policies that no `ConfigMap` can hold together.
-async fn what_is_too_large_denies_everything(cluster: &Cluster) {
+/// Two policies that no `ConfigMap` can hold together, beside two tenants with a few topics.
+async fn what_is_too_large_is_denied_to_its_tenant_alone(cluster: &Cluster) {
     let part = |name: &str| {
-        let topics: Vec<String> =
-            (0..20).map(|number| format!("large/t/{name}/{number}/{}", "x".repeat(480))).collect();
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let rules: Vec<Value> = (0..64).map(|_| rule("Allow", &topics)).collect();
+        let topic = |rule: usize, number: usize| format!("large/t/{name}/{rule}/{number}/{}", "x".repeat(480));
+        let rules: Vec<Value> = (0..64)
+            .map(|of| {
+                let topics: Vec<String> = (0..20).map(|number| topic(of, number)).collect();
+                rule("Allow", &topics.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .collect();
         policy("large", "t", name, &json!({"everyone": true}), &rules)
     };
+    cluster.apply([namespace("beside"), tenant("beside", "t"), device("beside", "t", "d")]).await;
+    cluster.apply([allow("beside", "t", "own", &["beside/t/first"])]).await;
     cluster.apply([namespace("large"), tenant("large", "t")]).await;
     cluster.create_all([part("one"), part("two")], 1).await;
     let published = async |large: bool| {
         wait::until("the tenant to be told of its files", SOON, async || {
             let told = cluster.condition(TENANTS, "large", "t", "Published").await?;
-            (told.reason == "Published" && told.message.contains("larger than 1 MiB") == large).then_some(told.message)
+            let says =
+                ["acl.conf denies everything in `large.t.acl`", "acl.conf denies everything to the tenant in `acl`"];
+            let all = says.iter().all(|text| told.message.contains(text));
+            let none = !told.message.contains("denies everything");
+            (told.reason == "Published" && if large { all } else { none }).then_some(())
         })
         .await
     };
-    let message = published(true).await;
-    assert!(message.contains("acl.conf denies everything in `large.t.acl`"), "{message}");
-    for name in ["large.t.acl", "acl"] {
-        let closed = async || {
-            let text = data(cluster, name, File::Emqx).await;
-            (text.starts_with("%% too large") && text.ends_with("{deny, all}.\n") && text.len() < 200).then_some(())
-        };
-        wait::until(&format!("{name} to deny everything"), SOON, closed).await;
+    published(true).await;
+    let own = data(cluster, "large.t.acl", File::Emqx).await;
+    assert!(own.starts_with("%% too large") && own.ends_with("{deny, all}.\n") && own.len() < 200, "{own}");
+    // The others' clients are served as before, also what is edited meanwhile.
+    cluster.apply([allow("beside", "t", "own", &["beside/t/second"])]).await;
+    let gate = r#"{deny, {client_attr, <<"tenant_id">>, <<"large.t">>}, all, all}."#;
+    let others = async || {
+        let [emqx, mosquitto] = [data(cluster, "acl", OPEN[0]).await, data(cluster, "acl", OPEN[1]).await];
+        let whole = |text: &str| text.contains("edits/t/second") && text.contains("beside/t/second");
+        let closed = !emqx.contains("large/t/one") && emqx.contains(gate);
+        (whole(&emqx) && whole(&mosquitto) && closed).then_some(())
+    };
+    wait::until("the others' edits in the files of all tenants", SOON, others).await;
+    for (namespace, name) in [("edits", "t"), ("beside", "t")] {
+        let told = cluster.condition(TENANTS, namespace, name, "Published").await.unwrap();
+        assert!(!told.message.contains("denies everything"), "{}", told.message);
     }
-    // What does fit beside it is as it was.
-    assert!(data(cluster, "acl", File::MosquittoAcl).await.contains("edits/t/second"));
     cluster.delete(POLICIES, "large", "two").await;
     published(false).await;
     wait_agree(cluster, "the files to be whole again").await;
     assert!(data(cluster, "large.t.acl", File::Emqx).await.len() > 500_000);
-    cluster.delete(TENANTS, "large", "t").await;
-    wait_gone(cluster, "large.t.acl").await;
+    for tenant in ["large", "beside"] {
+        cluster.delete(TENANTS, tenant, "t").await;
+        wait_gone(cluster, &format!("{tenant}.t.acl")).await;
+    }
 }
 
 async fn a_tenant_that_owns_nothing_has_none(cluster: &Cluster) {

@@ -9,6 +9,7 @@
 )]
 
 mod operator_objects {
+    pub(crate) mod budgets;
     pub(crate) mod claims;
     pub(crate) mod repair;
     pub(crate) mod tested;
@@ -19,14 +20,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mqtt_access_crds::{
-    ConditionReason, DeviceReady, PolicyAccepted, PolicyCompiled, PolicyTestsPassed, TenantIsolated, TenantPublished,
-    TenantReady,
+    ConditionReason, DeviceReady, PolicyAccepted, PolicyCompiled, PolicyTestsPassed, TenantBudget, TenantIsolated,
+    TenantPublished, TenantReady,
 };
 use mqtt_access_tests::http::get;
 use mqtt_access_tests::operator_fixture::{Cluster, DEVICES, POLICIES, SOON, TENANTS};
 use mqtt_access_tests::ports::free_address;
 use mqtt_access_tests::wait;
-use operator_objects::{claims, repair, tested, told};
+use operator_objects::{budgets, claims, repair, tested, told};
 use serde_json::Value;
 
 /// One control plane and one operator for all that follows: their start is the slow part.
@@ -45,6 +46,8 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         told::a_credential_expires_by_itself(&cluster),
         tested::tests_of_policies_report_and_change_nothing(&cluster),
         tested::explain_reads_lists_and_no_secrets(&cluster),
+        budgets::limits_out_of_bounds_are_refused(&cluster),
+        budgets::a_budget_that_shrinks_takes_the_newest_out_and_siblings_go_on(&cluster),
         claims::an_instance_id_has_one_owner(&cluster),
         claims::an_incumbent_keeps_its_prefix_and_an_older_tenant_waits_for_it(&cluster),
         claims::topics_are_shared_by_mutual_consent(&cluster),
@@ -53,6 +56,7 @@ async fn objects_are_told_what_became_of_them_and_bundles_are_what_objects_say()
         repair::a_shard_that_was_deleted_comes_back(&cluster),
         repair::a_deleted_ticket_key_is_replaced(&cluster),
     );
+    budgets::a_crowd_of_large_policies_is_kept_in_outline_until_there_is_room(&cluster, admin).await;
     every_reason_is_one_of_the_closed_lists(&cluster).await;
     metrics_tell_findings_and_isolation(admin).await;
     operator.terminate(SOON).await;
@@ -72,7 +76,9 @@ async fn metrics_tell_findings_and_isolation(admin: SocketAddr) {
         let isolated = value("isolation_violations{broker=\"default\"}")? == 0;
         let checked = value("isolation_checked_timestamp_seconds{broker=\"default\"}")? > 0;
         let tenants = value("tenants{broker=\"default\"}")?;
-        (inside > 0 && isolated && checked && tenants > 5).then_some(())
+        // `budgets` leaves a tenant with too many devices.
+        let over = value("over_budget{broker=\"default\",limit=\"devices\"}")? == 1;
+        (over && inside > 0 && isolated && checked && tenants > 5).then_some(())
     })
     .await;
 }
@@ -107,6 +113,7 @@ fn is_known(plural: &str, condition: &Value) -> bool {
             is_one_of::<TenantReady>(condition)
                 || is_one_of::<TenantIsolated>(condition)
                 || is_one_of::<TenantPublished>(condition)
+                || is_one_of::<TenantBudget>(condition)
         }
         DEVICES => is_one_of::<DeviceReady>(condition),
         _ => {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::Form;
 use axum::{Router, routing::post};
+use mqtt_access_operator::config::Config;
 use mqtt_access_tests::RabbitMq;
 use mqtt_access_tests::models::rabbitmq::{Act, Question, questions};
 use mqtt_access_tests::mqtt::rumqttc::{ConnectReturnCode, QoS};
@@ -105,4 +106,35 @@ async fn what_the_backend_denies_closes_the_connection(mqtt: SocketAddr) {
     let mut client = Client::connect(mqtt, "device-3", "somebody", "right").await.unwrap();
     client.publish_with("forbidden/x", "hello", QoS::AtMostOnce, false).await.unwrap();
     assert!(client.wait_closed(SOON).await);
+}
+
+/// What `sessionExpiry` becomes at the broker is how long a session lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_a_client_that_is_gone_ends_as_the_operators_configuration_says() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("config.yaml");
+    let settings = "brokers: [{name: b, bundleNamespace: n, tenantNamespaceSelector: {}, sessionExpiry: 3s}]\n";
+    std::fs::write(&file, settings).unwrap();
+    let config = Config::load(Some(&file)).unwrap();
+    let everything = Router::new().fallback(async || "allow");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let backend = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, everything).await });
+    let broker = RabbitMq::start_with(backend, config.brokers.first()).await;
+    let mqtt = broker.mqtt();
+    let kept =
+        || Client::connect_with(mqtt, "device-5", "somebody", "right", |options| _ = options.set_clean_session(false));
+    let mut sender = Client::connect(mqtt, "device-6", "somebody", "right").await.unwrap();
+    let mut first = kept().await.unwrap();
+    first.subscribe("kept/#", QoS::AtLeastOnce).await.unwrap();
+    first.disconnect().await;
+    sender.publish("kept/x", "one").await.unwrap();
+    // Whoever comes with the client ID in time has the subscription, whatever it may subscribe to itself.
+    let mut second = kept().await.unwrap();
+    assert_eq!(second.next_message(SOON).await.map(|message| message.payload), Some("one".to_owned()));
+    second.disconnect().await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    sender.publish("kept/x", "two").await.unwrap();
+    let mut third = kept().await.unwrap();
+    assert_eq!(third.next_message(Duration::from_secs(2)).await, None, "{}", broker.log());
 }

@@ -119,6 +119,7 @@ fn access_key(name: &str) -> AccessKey {
         secret: None,
         disabled: false,
         generated: false,
+        client_id_prefixes: None,
         uses: BTreeSet::new(),
         spares: Spares::default(),
     }

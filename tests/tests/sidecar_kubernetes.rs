@@ -46,6 +46,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         secret: Some("secret".into()),
         disabled,
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };
@@ -63,6 +64,7 @@ fn bundle(disabled: bool, ballast: usize) -> Bundle {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     let tenant = Tenant {
         namespace: "shop".into(),

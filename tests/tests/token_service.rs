@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mqtt_access_tests::certificates::Authority;
 use mqtt_access_tests::operator_fixture::{BUNDLES, SOON, TENANTS};
 use mqtt_access_tests::wait;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use token_service::scene::{Scene, client_id};
 use token_service::vendor;
@@ -144,7 +145,10 @@ async fn what_has_expired_goes_and_a_damaged_list_ends_nothing(scene: &Scene) {
 async fn what_is_no_tls_gets_no_answer_and_keeps_nobody_waiting(scene: &Scene) {
     let connect = async || TcpStream::connect(scene.first.address).await.unwrap();
     let mut silent = Vec::new();
-    for _ in 0..200 {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    // More than the listener takes at one time.
+    for _ in 0..1200 {
         silent.push(connect().await);
     }
     let mut plain = connect().await;

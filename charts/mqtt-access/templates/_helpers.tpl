@@ -92,7 +92,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "mqtt-access.config" -}}
 {{- $brokers := list -}}
 {{- range include "mqtt-access.brokers" . | fromJsonArray -}}
-{{- $broker := pick . "name" "bundleNamespace" "tenantNamespaceSelector" "allowDollarTopics" "scram" "aclDelivery" -}}
+{{- $broker := pick . "name" "bundleNamespace" "tenantNamespaceSelector" "allowDollarTopics" "scram" "aclDelivery" "willGraceSeconds" "sessionExpiry" -}}
 {{- if kindIs "slice" .aclFiles -}}
 {{- $_ := set $broker "aclFiles" .aclFiles -}}
 {{- end -}}

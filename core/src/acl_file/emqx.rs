@@ -3,7 +3,8 @@
 //! Templates stay templates: one rule serves all devices. Each rule asks for the attribute `tenant_id`, which only the login
 //! reply of the sidecar may set (nothing else may give clients the attributes named in a login reply, `client_attrs_init`
 //! neither); an Allow therefore never meets a client that the sidecar did not let in. In this order, since the first match
-//! decides: whom everything is refused, Denies, Allows; at the end of the file `{deny, all}`.
+//! decides: whom everything is refused, Denies, Allows; at the end of the file `{deny, all}`. What a rule says of clients is written
+//! out in it, so that topics of one policy with the same conditions stand in one rule.
 //!
 //! Never wider than docs/semantics.md, although EMQX
 //!
@@ -27,19 +28,28 @@ mod term;
 mod topics;
 mod who;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 pub use term::Term;
 
-use self::clients::Clients;
-use self::rule::Rules;
-use super::{Narrowed, Section};
+use self::clients::{Clients, Selected};
+use self::rule::{Line, Lines, Rules, Topics};
+use self::who::Who;
+use super::meter::{Closed, Ended, Limits, Meter};
+use super::{Narrowed, Section, TenantName};
 use crate::bundle::UnixSeconds;
 use crate::client::Mode;
 use crate::index::TenantIndex;
-use crate::policy::{Action, Effect, Policy, Rule, Subject, Topics};
+use crate::policy::{self, Action, Effect, Policy, Rule, Subject};
 use crate::rules::Conditions;
 use crate::verdict::Reason;
+
+/// The last line of a file: what no section allows is denied.
+pub(super) const END: &str = "{deny, all}.\n";
+
+/// So much is told of one rule; whoever wrote it need not read thousands of lines to mend it.
+const TOLD_OF_A_RULE: usize = 64;
 
 /// A rule as it was written, with the name and the subjects of its policy.
 #[derive(Clone, Copy)]
@@ -49,37 +59,86 @@ struct Written<'i> {
 }
 
 /// A section in the making.
-struct Draft<'i> {
+struct Draft<'i, 'm> {
     index: &'i TenantIndex,
-    clients: Clients<'i>,
-    rules: Rules,
+    clients: Clients<'i, 'm>,
+    rules: Rules<'m>,
     narrowed: BTreeSet<Narrowed>,
+    told: HashMap<(&'i str, u32), usize>,
+    /// Clients by the subjects that select them: many policies have the same.
+    known: HashMap<(&'i [Subject], Effect), Rc<Selected>>,
+    meter: &'m Meter<'m>,
 }
 
 /// The rules of one tenant. Of one whose claims another tenant holds there must be none in a broker's file.
 #[must_use]
 pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
-    let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
-    let rules = Rules::of(&format!("{}.{}", index.tenant().namespace, index.tenant().name));
-    let mut draft = Draft { index, clients: Clients::of(index), rules, narrowed: BTreeSet::new() };
-    draft.rules.comment(&tenant);
-    draft.refuse_clients(now);
-    let withheld = withheld(index);
-    if !index.tenant().suspended {
-        let (mut denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
-        denies.extend(withheld.iter().flat_map(|policy| policy.rules.iter().map(|rule| Written { policy, rule })));
-        let denies = denies::write(&mut draft, &denies);
-        allows::write(&mut draft, &allows, &denies);
-        draft.tell_of_clients(&allows, now);
+    let stopped = || Section::closed(index, Closed::NotYet, closed_text);
+    section_within(index, now, &Meter::new(Limits::default(), &|| true)).unwrap_or_else(stopped)
+}
+
+/// As [`section`], closed where it passes a bound; `None` where its result is not wanted any more.
+pub(super) fn section_within(index: &TenantIndex, now: UnixSeconds, meter: &Meter<'_>) -> Option<Section> {
+    if index.tenant().suspended {
+        return Some(suspended(index));
     }
-    Section { tenant, text: draft.rules.finish(), narrowed: draft.narrowed.into_iter().collect() }
+    let section = open_section(index, now, meter);
+    match meter.ended() {
+        None => Some(section),
+        Some(Ended::Closed(why)) => Some(Section::closed(index, why, closed_text)),
+        Some(Ended::Stopped) => None,
+    }
+}
+
+/// The section of a suspended tenant.
+pub(super) fn suspended(index: &TenantIndex) -> Section {
+    let tenant = TenantName::of(index.tenant());
+    let text = denied(&tenant, "suspended");
+    Section { tenant: tenant.to_string(), text, narrowed: Vec::new(), closed: None }
+}
+
+/// The section of a tenant whose clients may do nothing.
+pub(super) fn closed_text(tenant: &TenantName, why: Closed) -> String {
+    denied(tenant, &format!("everything is denied: {}", why.message()))
+}
+
+fn denied(tenant: &TenantName, why: &str) -> String {
+    let meter = Meter::new(Limits::default(), &|| true);
+    let mut rules = Rules::of(&tenant.id(), &meter);
+    rules.comment(&tenant.to_string());
+    rules.comment(why);
+    rules.rule(Effect::Deny, &Who::everyone(), [], Term::Atom("all"), Topics::Everything);
+    rules.finish()
+}
+
+fn open_section(index: &TenantIndex, now: UnixSeconds, meter: &Meter<'_>) -> Section {
+    let tenant = TenantName::of(index.tenant());
+    let withheld = withheld(index);
+    let mut draft = Draft {
+        index,
+        clients: Clients::of(index, meter),
+        rules: Rules::of(&tenant.id(), meter),
+        narrowed: BTreeSet::new(),
+        told: HashMap::new(),
+        known: HashMap::new(),
+        meter,
+    };
+    draft.rules.comment(&tenant.to_string());
+    draft.refuse_clients(now);
+    let (mut denies, allows): (Vec<_>, Vec<_>) = written(index).partition(|it| it.rule.effect == Effect::Deny);
+    denies.extend(withheld.iter().flat_map(|policy| policy.rules.iter().map(|rule| Written { policy, rule })));
+    let denies = denies::write(&mut draft, &denies);
+    allows::write(&mut draft, &allows, &denies);
+    draft.tell_of_clients(&allows, now);
+    let narrowed = draft.narrowed.into_iter().collect();
+    Section { tenant: tenant.to_string(), text: draft.rules.finish(), narrowed, closed: None }
 }
 
 /// The file of a broker: of all its tenants, or of one.
 #[must_use]
 pub fn file<'s>(sections: impl IntoIterator<Item = &'s Section>) -> String {
     let texts: String = sections.into_iter().map(|section| section.text.as_str()).collect();
-    texts + "{deny, all}.\n"
+    texts + END
 }
 
 /// In the order in which verdicts prefer them; the parts of a policy come in any.
@@ -99,7 +158,7 @@ fn withheld(index: &TenantIndex) -> Option<Policy> {
         index: 0,
         effect: Effect::Deny,
         actions: [Action::Publish, Action::Subscribe].into(),
-        topics: Topics::Listed(topics),
+        topics: policy::Topics::Listed(topics),
         qos: None,
         retain: None,
     };
@@ -126,11 +185,48 @@ impl Written<'_> {
     }
 }
 
-impl Draft<'_> {
-    /// The resource behind the rules that follow.
-    fn name(&mut self, written: &Written<'_>) {
-        let Written { policy, rule } = written;
-        self.rules.comment(&format!("{}/{} rules[{}]", self.index.tenant().namespace, policy.name, rule.index));
+/// The rules of one policy that come one after the other; its parts may differ in their subjects.
+fn by_policy<'w, 'i>(written: &'w [Written<'i>]) -> impl Iterator<Item = &'w [Written<'i>]> {
+    written.chunk_by(|one, other| one.policy.name == other.policy.name && one.policy.subjects == other.policy.subjects)
+}
+
+impl<'i> Draft<'i, '_> {
+    /// The clients of a policy.
+    fn selected(&mut self, policy: &'i Policy, effect: Effect) -> Rc<Selected> {
+        let Self { clients, known, .. } = self;
+        let number = known.len();
+        let entry = known.entry((policy.subjects.as_slice(), effect));
+        Rc::clone(entry.or_insert_with(|| Rc::new(clients.selected(&policy.subjects, effect, number))))
+    }
+
+    /// Tells of a rule, unless so much is told of it already that more would help nobody.
+    fn tell(&mut self, written: &Written<'i>, message: String) {
+        let told = self.told.entry((written.policy.name.as_str(), written.rule.index)).or_default();
+        if *told < TOLD_OF_A_RULE && self.narrowed.insert(written.narrowed(message)) {
+            *told += 1;
+            if *told == TOLD_OF_A_RULE {
+                let more = "more topics and clients of this rule are concerned than are listed here";
+                self.narrowed.insert(written.narrowed(more.to_owned()));
+            }
+        }
+    }
+
+    /// The resources behind the rule that follows: rules of one policy.
+    fn name(&mut self, policy: &Policy, rules: &BTreeSet<u32>) {
+        let rules: Vec<String> = rules.iter().map(|rule| format!("rules[{rule}]")).collect();
+        self.rules.comment(&format!("{}/{} {}", self.index.tenant().namespace, policy.name, rules.join(", ")));
+    }
+
+    /// Writes rules for the clients of a policy.
+    fn write(&mut self, policy: &Policy, effect: Effect, who: &Who, lines: Lines) {
+        let mut named = BTreeSet::new();
+        for (action, and, Line { rules, topics, .. }) in lines.finish() {
+            if named != rules {
+                self.name(policy, &rules);
+                named = rules;
+            }
+            self.rules.rule(effect, who, and, action, Topics::Listed(topics));
+        }
     }
 
     fn refuse_clients(&mut self, now: UnixSeconds) {
@@ -141,7 +237,7 @@ impl Draft<'_> {
     }
 
     /// Who may do nothing although rules allow it something: told once, at the first rule, since it is the same for all.
-    fn tell_of_clients(&mut self, allows: &[Written<'_>], now: UnixSeconds) {
+    fn tell_of_clients(&mut self, allows: &[Written<'i>], now: UnixSeconds) {
         let tenant = self.index.tenant();
         let with_tokens = tenant.modes.contains(&Mode::Token) && tenant.access_keys.iter().any(|key| !key.disabled);
         let for_keys = |it: &&Written<'_>| it.policy.subjects.iter().any(|subject| subject.device_selector.is_none());

@@ -16,55 +16,106 @@
 //! it does not understand a line leaves it without any check: everything is allowed to whoever knows a password. So a file is
 //! replaced in one step and never removed, and every line here is one that it takes. And it looks for the user of each line in
 //! a list, so that reading the file takes time with the square of the clients: some thousands are the limit.
+//!
+//! It knows no groups either: what many clients may do is written out for each of them, and a line for all (`pattern`) would be
+//! one for the clients of other tenants too. So a section is as long as clients times rules, up to a bound.
 
 mod format;
 mod loss;
 mod passwords;
 mod rights;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Narrowed, Section};
+use zeroize::Zeroizing;
+
+use super::meter::{Closed, Ended, Limits, Meter};
+use super::{Narrowed, Section, TenantName};
 use crate::bundle::UnixSeconds;
-use crate::index::TenantIndex;
+use crate::index::{Persona, TenantIndex};
 use crate::secret::Secret;
 use loss::Loss;
 use rights::Rights;
 use users::{Entry, User, users};
+
+/// Steps for a topic of one client: what writing it out takes.
+const RULE_STEPS: usize = 8;
+/// Steps for a password: what hashing it takes.
+const HASH_STEPS: usize = 2_000;
 
 /// The rules of one tenant.
 ///
 /// Those of clients whose password is fixed: devices in mode `DeviceCredential`, and generated passwords.
 #[must_use]
 pub fn section(index: &TenantIndex, now: UnixSeconds) -> Section {
-    let tenant = format!("{}/{}", index.tenant().namespace, index.tenant().name);
+    let stopped = || Section::closed(index, Closed::NotYet, closed_text);
+    section_within(index, now, &Meter::new(Limits::default(), &|| true)).unwrap_or_else(stopped)
+}
+
+/// As [`section`], closed where it passes a bound; `None` where its result is not wanted any more.
+pub(super) fn section_within(index: &TenantIndex, now: UnixSeconds, meter: &Meter<'_>) -> Option<Section> {
+    let section = open_section(index, now, meter);
+    match meter.ended() {
+        None => Some(section),
+        Some(Ended::Closed(why)) => Some(Section::closed(index, why, closed_text)),
+        Some(Ended::Stopped) => None,
+    }
+}
+
+/// The section of a tenant whose clients may do nothing: without a block, a user has no rights.
+pub(super) fn closed_text(tenant: &TenantName, why: Closed) -> String {
+    format::comment(&format!("{tenant}: everything is denied: {}", why.message()))
+}
+
+/// The section of a suspended tenant, whose clients are not admitted.
+pub(super) fn suspended(index: &TenantIndex) -> Section {
+    let tenant = TenantName::of(index.tenant()).to_string();
+    Section { tenant, text: String::new(), narrowed: Vec::new(), closed: None }
+}
+
+fn open_section(index: &TenantIndex, now: UnixSeconds, meter: &Meter<'_>) -> Section {
+    let tenant = TenantName::of(index.tenant()).to_string();
     let mut text = String::new();
     let mut losses: BTreeMap<(String, u32), BTreeSet<Loss>> = BTreeMap::new();
     for User { persona, device, entry } in users(index, now) {
+        let before = text.len();
         text += &format::comment(&format!("{tenant}: DeviceCredential {device}"));
-        let name = match entry {
-            Ok(Entry { name, password: _ }) => name,
-            Err(why) => {
-                text += &format::comment(why.message());
-                continue;
+        match entry {
+            Ok(Entry { name, password: _ }) => {
+                text.extend(["user ", &name, "\n"]);
+                text += &client_text(index, &persona, &mut losses, meter);
             }
-        };
-        let rules = index.rules().of_client(&persona.principal());
-        let rights = Rights::of(&rules);
-        for (rule, loss) in &rights.losses {
-            losses.entry((rule.policy.to_owned(), rule.index)).or_default().insert(*loss);
+            Err(why) => text += &format::comment(why.message()),
         }
-        text.extend(["user ", &name, "\n"]);
-        text += &rights.text();
+        if !meter.step(1) || !meter.write(text.len() - before) {
+            break;
+        }
     }
     let narrowed = losses.into_iter().map(|((policy, rule), losses)| {
         let message = losses.into_iter().map(Loss::message).collect::<Vec<_>>().join("; ");
         Narrowed { policy, rule, message }
     });
-    Section { tenant, text, narrowed: narrowed.collect() }
+    Section { tenant, text, narrowed: narrowed.collect(), closed: None }
+}
+
+fn client_text(
+    index: &TenantIndex,
+    persona: &Persona<'_>,
+    losses: &mut BTreeMap<(String, u32), BTreeSet<Loss>>,
+    meter: &Meter<'_>,
+) -> String {
+    let rules = index.rules().of_client(&persona.principal());
+    if !meter.step(rules.len().saturating_mul(RULE_STEPS)) {
+        return String::new();
+    }
+    let rights = Rights::of(&rules, meter);
+    for (rule, loss) in &rights.losses {
+        losses.entry((rule.policy.to_owned(), rule.index)).or_default().insert(*loss);
+    }
+    rights.text()
 }
 
 /// The `acl_file` of a broker: of all its tenants, or of one. Without any rule it denies everything.
@@ -76,13 +127,21 @@ pub fn file<'s>(sections: impl IntoIterator<Item = &'s Section>) -> String {
 /// The lines of one tenant for the `password_file`, each ended by a line feed: `username:$7$iterations$salt$hash`.
 #[must_use]
 pub fn passwords(index: &TenantIndex, now: UnixSeconds) -> Secret {
+    passwords_within(index, now, &Meter::new(Limits::default(), &|| true))
+}
+
+/// As [`passwords`], without any where the meter ends: nobody of the tenant logs in then.
+pub(super) fn passwords_within(index: &TenantIndex, now: UnixSeconds, meter: &Meter<'_>) -> Secret {
     let ticket_key = &index.tenant().ticket_key;
-    let entries = users(index, now).filter_map(|user| user.entry.ok());
-    let lines = entries.flat_map(|Entry { name, password }| {
-        let password = password.written(ticket_key, &name);
-        [name, ":".to_owned(), password, "\n".to_owned()]
-    });
-    Secret::new(lines.collect::<String>().into_bytes())
+    let mut lines = Zeroizing::new(Vec::new());
+    for Entry { name, password } in users(index, now).filter_map(|user| user.entry.ok()) {
+        let line = format!("{name}:{}\n", password.written(ticket_key, &name));
+        if !meter.step(HASH_STEPS) || !meter.write(line.len()) {
+            return Secret::new(Vec::new());
+        }
+        lines.push(line);
+    }
+    Secret::new(lines.concat().into_bytes())
 }
 
 /// The hash in a line of the `password_file`: PBKDF2 with HMAC-SHA512, of a password that nobody chose.

@@ -101,6 +101,30 @@ pub fn encode(bundle: &Bundle) -> Result<Encoded, BundleError> {
     Ok(Encoded { digest, shards: shards.into_iter().collect(), content })
 }
 
+/// Bytes that a device takes in a bundle.
+#[must_use]
+pub fn device_bytes(device: &Device) -> usize {
+    line_bytes(&RecordRef::Device(device))
+}
+
+/// Bytes that a policy takes in a bundle, in all its parts.
+#[must_use]
+pub fn policy_bytes(policy: &Policy) -> usize {
+    parts(policy).iter().map(|part| line_bytes(&RecordRef::Policy(part))).fold(0, usize::saturating_add)
+}
+
+/// A record that is measured and not kept.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum RecordRef<'a> {
+    Device(&'a Device),
+    Policy(&'a Policy),
+}
+
+fn line_bytes(record: &RecordRef<'_>) -> usize {
+    serde_json::to_string(record).map_or(usize::MAX, |line| line.len().saturating_add(1))
+}
+
 impl fmt::Debug for Encoded {
     /// Without the bytes of the shards: they hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,7 +162,8 @@ pub fn decode_index(bytes: &[u8]) -> Result<IndexFile, BundleError> {
 /// The first version of the format that knows every field which the tenant uses. A field that an older file cannot have must
 /// not be read from it.
 fn first_version_of(tenant: &Tenant) -> u32 {
-    if !tenant.sessions.is_default() {
+    let bounded = tenant.access_keys.iter().any(|key| key.client_id_prefixes.is_some());
+    if bounded || !tenant.sessions.is_default() {
         return HAS_SESSION_RULES;
     }
     if tenant.access_keys.iter().any(|key| !key.spares.is_empty()) {

@@ -102,7 +102,8 @@ impl TenantIndex {
     }
 
     fn could_hold(&self, client_id: &str) -> Vec<String> {
-        let keys = self.tenant().access_keys.iter().map(|key| format!("access key `{}`", key.name));
+        let keys = self.tenant().access_keys.iter().filter(|key| self.opens(key, client_id));
+        let keys = keys.map(|key| format!("access key `{}`", key.name));
         let logins = self.devices().filter_map(|persona| {
             let device = persona.device()?;
             let opens = matches!(&device.client_id, ClientIds::Prefix { .. }) && device.client_id.contain(client_id);

@@ -1,6 +1,6 @@
 //! The key of an access key or a device, whatever it is proved with: what a login and every later request look at.
 
-use crate::audience::AudienceId;
+use super::known::DeviceAudiences;
 use crate::bundle::{AccessKey, Device, KeyUse, LoginName, UnixSeconds};
 use crate::client::Mode;
 use crate::password::Verifier;
@@ -28,7 +28,7 @@ impl<'i, S> From<(&'i S, Option<UnixSeconds>)> for Accepted<'i, S> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Key<'i> {
     Access(&'i AccessKey),
-    Device(&'i Device, &'i [AudienceId]),
+    Device(&'i Device, &'i DeviceAudiences),
 }
 
 impl<'i> Key<'i> {

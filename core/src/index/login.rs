@@ -183,7 +183,7 @@ impl Proven<'_, '_> {
     /// Judges everything but the proof, and seals the ticket.
     fn admit(self, now: UnixSeconds) -> Result<Login, Reason> {
         let Self { tenant, key, mode, key_id, client_id, tokens, by } = self;
-        tenant.admit(key, mode, client_id, now)?;
+        tenant.admit_login(key, mode, client_id, now)?;
         let ends = key.expires_at().into_iter().chain(by.ends);
         let expires_at = ends.chain(tokens.iter().map(|token| token.expires_at)).min();
         let ticket_key = &tenant.tenant().ticket_key;

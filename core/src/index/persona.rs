@@ -89,7 +89,8 @@ impl<'i> Persona<'i> {
             Key::Device(device, _) => self.tenant.device_client(device, self.mode),
             Key::Access(key) => self.tenant.key_client(key, self.mode),
         };
-        let client_id_proven = proves_client_id(self.key, self.mode, false);
+        // Nothing is known of a token but what its tenant requires of all.
+        let client_id_proven = proves_client_id(self.key, self.mode, self.tenant.tenant.sessions.require_sub);
         let username = self.username.as_deref();
         Client { client_id: &self.client_id, client_id_proven, username, ..client }
     }
@@ -101,7 +102,7 @@ impl<'i> Persona<'i> {
             Key::Device(device, _) if device.client_id.one().is_none() && self.client_id.is_empty() => {
                 self.tenant.admit_anyone(device, self.mode, now)?;
             }
-            key => self.tenant.admit(key, self.mode, &self.client_id, now)?,
+            key => self.tenant.admit_login(key, self.mode, &self.client_id, now)?,
         }
         if self.key.marks(self.mode, now).is_empty() { Err(Reason::KeyWithoutSecret) } else { Ok(()) }
     }

@@ -9,6 +9,7 @@ use super::persona::modes;
 use super::tenant::Entry;
 use crate::audience::AudienceId;
 use crate::client::{Mode, is_derived};
+use crate::policy::Effect;
 use crate::template::Variable;
 
 /// The devices that one policy selects.
@@ -59,9 +60,9 @@ impl TenantIndex {
 
     /// The audiences that a rule of either effect would find the device in.
     fn met_by(&self, entry: &Entry) -> Vec<AudienceId> {
-        let mut audiences = entry.audiences.to_vec();
+        let mut audiences = entry.audiences.usual().map(|set| set.to_vec()).unwrap_or_default();
         if entry.device.client_id.one().is_none() {
-            audiences.extend(self.rules.audiences_of_denied(&self.usual_client(&entry.device)));
+            audiences.extend(self.rules.audiences_of(&self.usual_client(&entry.device), Effect::Deny));
             audiences.sort_unstable();
             audiences.dedup();
         }

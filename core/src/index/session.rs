@@ -1,14 +1,24 @@
 //! Clients that have logged in, as their tickets tell: what is judged anew at each of their requests.
 
-use super::key::{Key, proves_client_id, usual_mode};
+use super::key::{Key, proves_client_id};
 use super::{Session, TenantIndex};
 use crate::bundle::{AclDelivery, UnixSeconds};
 use crate::client::{Client, Grant, Mode};
 use crate::credential::ModeUsername;
-use crate::rules::{InlineAcl, Principal, known_principal};
+use crate::policy::Action;
+use crate::rules::{InlineAcl, Principal};
 use crate::ticket::{Ticket, Unverified, generation};
 use crate::token::Token;
 use crate::verdict::{Allowed, Cause, Reason, Request, Verdict};
+
+/// The times by which a session is judged.
+#[derive(Clone, Copy)]
+struct Moments {
+    /// By which the lifetimes of tickets, credentials and tokens count.
+    lifetimes: UnixSeconds,
+    /// By which everything else counts: a secret that was rotated out gets no grace.
+    now: UnixSeconds,
+}
 
 impl TenantIndex {
     pub(super) fn authorize(
@@ -22,6 +32,35 @@ impl TenantIndex {
             Err(reason) => Verdict::deny(reason),
             Ok((ticket, key)) => self.decide(&ticket, key, request),
         }
+    }
+
+    /// As [`Self::authorize`], for a broker that asks about a last will only after its session has expired, and does not
+    /// say that it is one. Within the tenant's grace the expiry alone does not refuse a publish; everything else does.
+    pub(super) fn authorize_last_will(
+        &self,
+        unverified: Unverified<'_>,
+        session: Session<'_>,
+        request: &Request<'_>,
+        now: UnixSeconds,
+    ) -> Verdict<'_> {
+        let Some(ticket) = unverified.verify(&self.tenant.ticket_key) else {
+            return Verdict::deny(Reason::TicketForged);
+        };
+        let before_expiry = ticket.expires_at.filter(|end| self.in_grace(*end, request, now)).map(|end| end - 1);
+        match self.open(&ticket, session.client_id, Moments { lifetimes: before_expiry.unwrap_or(now), now }) {
+            Err(reason) => Verdict::deny(reason),
+            Ok(key) => match self.decide(&ticket, key, request) {
+                Verdict::Allow(_) if before_expiry.is_some() => {
+                    Verdict::Allow(Allowed::new(Cause::Reason(Reason::WillGrace)))
+                }
+                verdict => verdict,
+            },
+        }
+    }
+
+    fn in_grace(&self, end: UnixSeconds, request: &Request<'_>, now: UnixSeconds) -> bool {
+        let grace = UnixSeconds::from(self.tenant.sessions.will_grace_seconds);
+        request.action() == Action::Publish && end <= now && now < end.saturating_add(grace)
     }
 
     pub(super) fn recognize(&self, unverified: Unverified<'_>, session: Session<'_>, now: UnixSeconds) -> Verdict<'_> {
@@ -38,19 +77,20 @@ impl TenantIndex {
         now: UnixSeconds,
     ) -> Result<(Ticket, Key<'_>), Reason> {
         let ticket = unverified.verify(&self.tenant.ticket_key).ok_or(Reason::TicketForged)?;
-        let key = self.open(&ticket, session.client_id, now)?;
+        let key = self.open(&ticket, session.client_id, Moments { lifetimes: now, now })?;
         Ok((ticket, key))
     }
 
-    fn open(&self, ticket: &Ticket, client_id: &str, now: UnixSeconds) -> Result<Key<'_>, Reason> {
+    fn open(&self, ticket: &Ticket, client_id: &str, moments: Moments) -> Result<Key<'_>, Reason> {
+        let Moments { lifetimes, now } = moments;
         if ticket.client_id != client_id {
             return Err(Reason::TicketForeign);
         }
-        if ticket.expires_at.is_some_and(|end| end <= now) {
+        if ticket.expires_at.is_some_and(|end| end <= lifetimes) {
             return Err(Reason::TicketExpired);
         }
         let key = self.key(ticket.mode, &ticket.key_id).ok_or(Reason::UnknownKey)?;
-        self.admit(key, ticket.mode, client_id, now)?;
+        self.admit(key, ticket.mode, client_id, lifetimes)?;
         let marks = key.marks(ticket.mode, now);
         if marks.is_empty() {
             return Err(Reason::KeyWithoutSecret);
@@ -58,7 +98,7 @@ impl TenantIndex {
         if !marks.into_iter().any(|mark| generation(&self.tenant.ticket_key, mark) == ticket.generation) {
             return Err(Reason::KeyReplaced);
         }
-        self.check_tokens(&ticket.tokens, client_id, now)?;
+        self.check_tokens(&ticket.tokens, client_id, lifetimes)?;
         Ok(key)
     }
 
@@ -77,12 +117,7 @@ impl TenantIndex {
         let grants: Vec<Grant> = ticket.tokens.iter().flat_map(Token::grants).collect();
         let grants = (ticket.mode == Mode::Token).then_some(grants.as_slice());
         let client = Client { grants, ..self.client(key, ticket, username.as_deref()) };
-        match key {
-            Key::Device(device, audiences) if client.client_id_proven && ticket.mode == usual_mode(device) => {
-                judge(&known_principal(client, audiences))
-            }
-            _ => judge(&self.rules.principal(client)),
-        }
+        judge(&self.principal(key, client))
     }
 
     /// A client as its ticket tells; without the grants of its tokens.

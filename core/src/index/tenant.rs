@@ -1,18 +1,19 @@
 //! One tenant's bundle, indexed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use super::key::{Key, may_connect, usual_mode};
-use crate::audience::AudienceId;
+use super::known::{DeviceAudiences, KeyAudiences, Pool};
+use super::persona::modes;
 use crate::bundle::{AccessKey, AclDelivery, Bundle, ClientIds, Device, Tenant, UnixSeconds};
 use crate::claims::Claimant;
 use crate::client::{Client, Mode};
 use crate::credential::{self, ModeUsername, hmac_sha256};
-use crate::password::{ImportedHash, Verifier};
+use crate::password::{HashCost, ImportedHash, Verifier};
 use crate::policy::{Action, Policy};
-use crate::rules::{InlineAcl, Rules, Withheld, known_principal};
+use crate::rules::{InlineAcl, Principal, Rules, Withheld};
 use crate::template::TemplateError;
 use crate::token::{MAX_LIFETIME, Token};
 use crate::topic::Filter;
@@ -39,14 +40,18 @@ pub struct Compiled {
     pub(super) by_client_id: HashMap<String, usize>,
     by_key_id: HashMap<String, usize>,
     pub(super) by_login: HashMap<String, usize>,
+    /// The audiences of access keys' clients, by the keys' names.
+    of_keys: HashMap<String, KeyAudiences>,
     /// The devices with slow hashes, which stand in for those of names that do not exist.
     with_slow_hash: Vec<usize>,
+    /// The one of these whose hash is the least work.
+    cheapest_hash: Option<(HashCost, usize)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) device: Device,
-    pub(super) audiences: Arc<[AudienceId]>,
+    pub(super) audiences: DeviceAudiences,
 }
 
 impl Deref for TenantIndex {
@@ -67,28 +72,34 @@ impl Compiled {
             by_client_id: HashMap::with_capacity(devices.len()),
             by_key_id: HashMap::with_capacity(devices.len()),
             by_login: HashMap::new(),
+            of_keys: HashMap::new(),
             with_slow_hash: Vec::new(),
+            cheapest_hash: None,
             devices: Vec::with_capacity(devices.len()),
             tenant,
             revision,
             policies,
             rules,
         };
-        let mut known = HashSet::new();
+        let mut pool = Pool::new();
         for device in devices {
-            index.add(device, &mut known);
+            index.add(device, &mut pool);
         }
+        let keys = index.tenant.access_keys.iter();
+        let of_keys = keys.map(|key| {
+            let client = Client { access_key: Some(&key.name), ..index.client(Mode::Token) };
+            (key.name.clone(), KeyAudiences::of(&client, &index.rules, &mut pool))
+        });
+        index.of_keys = of_keys.collect();
         Ok(index)
     }
 
-    fn add(&mut self, device: Device, known: &mut HashSet<Arc<[AudienceId]>>) {
+    fn add(&mut self, device: Device, pool: &mut Pool) {
         let place = self.devices.len();
-        let found = self.rules.audiences_of(&self.device_client(&device, usual_mode(&device)));
-        let audiences = known.get(found.as_slice()).cloned().unwrap_or_else(|| {
-            let shared: Arc<[AudienceId]> = found.into();
-            known.insert(Arc::clone(&shared));
-            shared
-        });
+        let usual = usual_mode(&device);
+        let others = modes(&device).into_iter().filter(|mode| *mode != usual);
+        let clients = std::iter::once(usual).chain(others).map(|mode| self.device_client(&device, mode));
+        let audiences = DeviceAudiences::of(clients, &self.rules, pool);
         // The compiler writes each client ID and key ID once; should one come twice, the first one keeps it.
         if let Some(client_id) = device.client_id.one() {
             self.by_client_id.entry(client_id.to_owned()).or_insert(place);
@@ -98,8 +109,10 @@ impl Compiled {
         }
         if let Some(login) = &device.login {
             self.by_login.entry(login.name.clone()).or_insert(place);
-            if matches!(login.password, Some(Verifier::Slow(_))) {
+            if let Some(Verifier::Slow(hash)) = &login.password {
                 self.with_slow_hash.push(place);
+                let hash = (hash.cost(), place);
+                self.cheapest_hash = self.cheapest_hash.into_iter().chain([hash]).min();
             }
         }
         self.devices.push(Entry { device, audiences });
@@ -179,10 +192,12 @@ impl TenantIndex {
         self.devices.len()
     }
 
-    /// When the next credential expires: until then the same clients are admitted.
+    /// When the next credential expires, or the next client ID has rested: until then the same clients are admitted.
     #[must_use]
     pub fn next_expiry(&self, now: UnixSeconds) -> Option<UnixSeconds> {
-        self.devices.iter().filter_map(|entry| entry.device.expires_at).filter(|end| *end > now).min()
+        let devices = self.devices.iter().flat_map(|Entry { device, .. }| [device.expires_at, device.rests_until]);
+        let resting = self.tenant.sessions.resting.clients.values().map(|rest| rest.until);
+        devices.flatten().chain(resting).filter(|end| *end > now).min()
     }
 
     /// The policies as the bundle has them, in no order; one may come in several parts.
@@ -221,13 +236,18 @@ impl TenantIndex {
     /// The slow hash that stands in for that of a login name. Hashes differ in what they cost, so each name has one of its own,
     /// as names that exist do.
     pub(super) fn decoy_hash(&self, login_name: &str) -> Option<&ImportedHash> {
-        // A client ID of nobody's has every tenant asked: most have none, and that must cost nothing.
-        if self.with_slow_hash.is_empty() {
-            return None;
-        }
         let place = self.stand_in(login_name, self.with_slow_hash.len())?;
-        let entry = self.devices.get(*self.with_slow_hash.get(place)?)?;
-        match entry.device.login.as_ref()?.password.as_ref()? {
+        self.slow_hash(*self.with_slow_hash.get(place)?)
+    }
+
+    /// The slow hash that is the least work, with that work.
+    pub(super) fn cheapest_hash(&self) -> Option<(HashCost, &ImportedHash)> {
+        let (cost, place) = self.cheapest_hash?;
+        Some((cost, self.slow_hash(place)?))
+    }
+
+    fn slow_hash(&self, place: usize) -> Option<&ImportedHash> {
+        match self.devices.get(place)?.device.login.as_ref()?.password.as_ref()? {
             Verifier::Slow(hash) => Some(hash),
             Verifier::Fast(_) | Verifier::Filed { .. } => None,
         }
@@ -239,11 +259,14 @@ impl TenantIndex {
             return None;
         }
         let Entry { device, audiences } = self.devices.get(self.stand_in(login_name, self.devices.len())?)?;
-        self.rules.inline(&known_principal(self.usual_client(device), audiences))
+        self.rules.inline(&audiences.principal(self.usual_client(device), &self.rules))
     }
 
     /// One of so many, always the same for a login name.
     fn stand_in(&self, login_name: &str, of: usize) -> Option<usize> {
+        if of == 0 {
+            return None;
+        }
         let mac = hmac_sha256(self.tenant.ticket_key.expose(), &[DECOY_DOMAIN, login_name.as_bytes()].concat());
         let number = mac.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         usize::try_from(number.checked_rem(u64::try_from(of).ok()?)?).ok()
@@ -272,10 +295,42 @@ impl TenantIndex {
             Key::Access(key) if !may_connect(key, mode) => return Err(Reason::UseNotAllowed),
             Key::Device(device, _) if !device.client_id.contain(client_id) => return Err(Reason::ClientIdMismatch),
             Key::Device(device, _) => in_force(device, now)?,
+            Key::Access(key) if !self.is_within(key, client_id) => return Err(Reason::ClientIdOutsideKeyPrefixes),
             Key::Access(_) => {}
         }
         let is_its_own = matches!(key, Key::Device(device, _) if device.client_id.one().is_some());
         if is_its_own || !self.by_client_id.contains_key(client_id) { Ok(()) } else { Err(Reason::ClientIdTaken) }
+    }
+
+    /// Everything but the proof of a login. A session that is open is no session of another owner: none of this is judged anew.
+    pub(super) fn admit_login(
+        &self,
+        key: Key<'_>,
+        mode: Mode,
+        client_id: &str,
+        now: UnixSeconds,
+    ) -> Result<(), Reason> {
+        self.admit(key, mode, client_id, now)?;
+        let resting = self.tenant.sessions.resting.until(self.instance_id(), client_id);
+        let own = match key {
+            Key::Device(device, _) => device.rests_until,
+            Key::Access(_) => None,
+        };
+        let rests = resting.into_iter().chain(own).any(|until| now < until);
+        if rests { Err(Reason::ClientIdResting) } else { Ok(()) }
+    }
+
+    /// Whether a client of an access key may have a client ID, should no credential have it.
+    #[must_use]
+    pub fn opens(&self, key: &AccessKey, client_id: &str) -> bool {
+        self.owns(client_id) && self.is_within(key, client_id)
+    }
+
+    /// Whether a client ID of the tenant's is among those of an access key.
+    fn is_within(&self, key: &AccessKey, client_id: &str) -> bool {
+        let begins = |prefixes: &[String]| prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str()));
+        let people = &self.tenant.sessions.people_prefixes;
+        key.client_id_prefixes.as_deref().is_none_or(begins) && !begins(people)
     }
 
     /// As [`Self::admit`], for a credential whose clients choose their IDs: before one did.
@@ -285,7 +340,9 @@ impl TenantIndex {
         let meets = |own: &String, chosen: &str| own.starts_with(chosen) || chosen.starts_with(own.as_str());
         match &device.client_id {
             ClientIds::Prefix { prefix } if prefixes.is_empty() || prefixes.iter().any(|own| meets(own, prefix)) => {
-                in_force(device, now)
+                in_force(device, now)?;
+                let rests = device.rests_until.is_some_and(|until| now < until);
+                if rests { Err(Reason::ClientIdResting) } else { Ok(()) }
             }
             ClientIds::Prefix { .. } => Err(Reason::ClientIdOutsidePrefixes),
             ClientIds::One(_) => Err(Reason::ClientIdMismatch),
@@ -312,6 +369,9 @@ impl TenantIndex {
             }
             if self.tenant.token_revocations.revoke(&token.id, token.issued_at) {
                 return Err(Reason::TokenRevoked);
+            }
+            if self.tenant.sessions.require_sub && token.client_id.is_none() {
+                return Err(Reason::TokenWithoutClientId);
             }
             let foreign = token.client_id.as_ref().is_some_and(|bound| bound != client_id);
             if foreign { Err(Reason::TokenClientIdMismatch) } else { Ok(()) }
@@ -352,6 +412,17 @@ impl TenantIndex {
 
     pub(super) fn device_client<'a>(&'a self, device: &'a Device, mode: Mode) -> Client<'a> {
         Client { withheld: Some(&self.withheld), ..self.compiled.device_client(device, mode) }
+    }
+
+    /// A client with the audiences that were found when the bundle was indexed.
+    pub(super) fn principal<'a>(&'a self, key: Key<'a>, client: Client<'a>) -> Principal<'a> {
+        match key {
+            Key::Device(_, audiences) => audiences.principal(client, &self.rules),
+            Key::Access(key) => match self.of_keys.get(&key.name) {
+                Some(audiences) => audiences.principal(client, &self.rules),
+                None => self.rules.principal(client),
+            },
+        }
     }
 
     pub(super) fn key_client<'a>(&'a self, key: &'a AccessKey, mode: Mode) -> Client<'a> {

@@ -9,16 +9,20 @@
 //! quick refusal under any name would tell that this is somebody's password, and two quick ones in a row that neither name
 //! exists.
 
-use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+//!
+//! What was right and what was wrong are kept apart, and each tenant has its share of both: no guesses, and no other tenant's
+//! logins, make a password forgotten that was found right.
 
-use lru::LruCache;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ImportedHash;
 use crate::credential::hmac_sha256;
 use crate::secret::Secret;
+use crate::shares::Shares;
 
-const CAPACITY: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const MAX_RIGHT: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+const MAX_WRONG: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const ID_BYTES: usize = 16;
 
 /// A password with what it is compared with, and for whom.
@@ -35,25 +39,39 @@ pub(crate) struct Asked<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ComparisonId([u8; ID_BYTES]);
 
-/// Outcomes of slow hashes, bounded; the least recently used goes.
+/// Outcomes of slow hashes, bounded; the least recently used goes, of the tenant that has most.
 pub struct Memo {
     key: Secret,
-    known: Mutex<LruCache<ComparisonId, bool>>,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    right: Shares<ComparisonId, ()>,
+    wrong: Shares<ComparisonId, ()>,
 }
 
 impl Memo {
     /// An empty memo. The key is 32 random bytes that nobody else has.
     #[must_use]
     pub fn new(key: Secret) -> Self {
-        Self { key, known: Mutex::new(LruCache::new(CAPACITY)) }
+        Self { key, known: Mutex::new(Known { right: Shares::new(MAX_RIGHT), wrong: Shares::new(MAX_WRONG) }) }
     }
 
-    pub(crate) fn get(&self, id: ComparisonId) -> Option<bool> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied()
+    pub(crate) fn get(&self, tenant: &str, id: ComparisonId) -> Option<bool> {
+        let Known { right, wrong } = &mut *self.lock();
+        if right.get_mut(tenant, &id).is_some() {
+            return Some(true);
+        }
+        wrong.get_mut(tenant, &id).map(|()| false)
     }
 
-    pub(crate) fn put(&self, id: ComparisonId, fits: bool) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).put(id, fits);
+    pub(crate) fn put(&self, tenant: &str, id: ComparisonId, fits: bool) {
+        let Known { right, wrong } = &mut *self.lock();
+        if fits { right.put(tenant, id, ()) } else { wrong.put(tenant, id, ()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn id(&self, asked: Asked<'_>) -> ComparisonId {
@@ -71,5 +89,28 @@ impl Memo {
 impl std::fmt::Debug for Memo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Memo")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_and_other_tenants_make_no_right_password_forgotten() {
+        let memo = Memo::new(Secret::new(vec![7; 32]));
+        let id = |number: u32| {
+            let mut id = [0; ID_BYTES];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            ComparisonId(id)
+        };
+        memo.put("acme", id(0), true);
+        (1..=120_000).for_each(|number| memo.put("acme", id(number), false));
+        (1..=120_000).for_each(|number| memo.put("globex", id(number), true));
+        assert_eq!(memo.get("acme", id(0)), Some(true));
+        assert_eq!(memo.get("globex", id(0)), None);
+        assert_eq!((memo.get("acme", id(120_000)), memo.get("acme", id(1))), (Some(false), None));
+        let known = memo.lock();
+        assert_eq!((known.right.len(), known.wrong.len()), (MAX_RIGHT.get(), MAX_WRONG.get()));
     }
 }

@@ -16,7 +16,6 @@
 
 mod build;
 mod part;
-mod rmqtt;
 
 use super::{Conditions, Principal, Rules};
 use crate::policy::{Action, Effect};

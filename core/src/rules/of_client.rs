@@ -11,10 +11,10 @@ use crate::verdict::{Cause, Reason};
 /// A rule as it was written, with its topics parsed.
 #[derive(Debug)]
 pub(super) struct Written {
-    rule: u32,
-    audience: AudienceId,
-    effect: Effect,
-    conditions: Conditions,
+    pub(super) rule: u32,
+    pub(super) audience: AudienceId,
+    pub(super) effect: Effect,
+    pub(super) conditions: Conditions,
     /// `None`: every topic there is.
     topics: Option<Vec<Topic>>,
 }
@@ -44,6 +44,16 @@ impl Written {
     /// For finding those of an audience, in the order of causes.
     pub(super) fn key(&self) -> (AudienceId, u32) {
         (self.audience, self.rule)
+    }
+
+    pub(super) fn topic_count(&self) -> usize {
+        self.topics.as_ref().map_or(1, Vec::len)
+    }
+
+    /// The topics; just `None` where they are every topic there is.
+    pub(super) fn topics_or_everything(&self) -> impl Iterator<Item = Option<&Topic>> {
+        let everything = self.topics.is_none().then_some(None);
+        everything.into_iter().chain(self.topics.iter().flatten().map(Some))
     }
 }
 
@@ -87,7 +97,7 @@ impl Rules {
             rules.filter(move |written| written.effect == effect)
         });
         let withheld = principal.client.withheld.map_or(0, Withheld::len);
-        withheld + rules.map(|written| written.topics.as_ref().map_or(1, Vec::len)).sum::<usize>()
+        withheld + rules.map(Written::topic_count).sum::<usize>()
     }
 
     fn written_for(&self, audience: AudienceId) -> impl Iterator<Item = &Written> {

@@ -1,17 +1,18 @@
-//! The trie: one node per distinct template prefix.
+//! The trie of Allow topics: one node per distinct template prefix.
 //!
 //! No path has more than 1,025 levels, since neither a template nor a filter of a topic space is longer than
 //! [`MAX_TEMPLATE_BYTES`](crate::template::MAX_TEMPLATE_BYTES): whatever is asked, a walk goes no deeper.
 
 mod children;
+mod variables;
 
-use super::Conditions;
+use super::{AudienceSet, Conditions};
 use crate::audience::AudienceId;
 use crate::policy::Rule;
-use crate::template::render::is_dotted;
-use crate::template::{Part, TemplateLevel, Topic};
+use crate::template::{TemplateLevel, Topic};
 use crate::topic::{Filter, Level};
 use children::Children;
+use variables::Variables;
 
 pub(super) type NodeId = u32;
 
@@ -26,10 +27,8 @@ pub(super) struct Trie {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(super) literal: Children,
-    /// Those children in `literal` whose text RabbitMQ cannot keep apart from other topics.
-    pub(super) dotted: Vec<NodeId>,
     pub(super) plus: Option<NodeId>,
-    pub(super) variable: Vec<(Box<[Part]>, NodeId)>,
+    pub(super) variable: Variables,
     /// Topics that end here.
     pub(super) end: Entries,
     /// Topics that end here with a further `#`.
@@ -47,7 +46,6 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) const UNCONDITIONAL_AUDIENCE: &'static [AudienceId] = &[0];
     /// For filters that are no rule's.
     pub(super) const UNCONDITIONAL: Self = Self { rule: 0, audience: 0, conditions: Conditions::NONE, exact: None };
 
@@ -55,6 +53,9 @@ impl Entry {
         Self { rule, audience, conditions: Conditions::of(source), exact: None }
     }
 }
+
+/// So many entries for each audience of a client are looked at sooner than that audience is searched for.
+const SOON_SCANNED: usize = 4;
 
 /// Entries of one place, ordered by audience so that a client finds its own without looking at the others.
 #[derive(Debug, Default)]
@@ -74,12 +75,12 @@ impl Entries {
         self.0.shrink_to_fit();
     }
 
-    /// The first rule whose audience is one of `selected`, which is sorted, and whose entry passes a test.
-    pub(super) fn first(&self, selected: &[AudienceId], test: impl Fn(&Entry) -> bool) -> Option<u32> {
-        if self.0.len() <= selected.len() {
-            let found = self.0.iter().filter(|entry| selected.binary_search(&entry.audience).is_ok() && test(entry));
-            return found.map(|entry| entry.rule).min();
-        }
+    /// The first rule whose audience is one of `selected` (`None`: of any), and whose entry passes a test.
+    pub(super) fn first(&self, selected: Option<&AudienceSet>, test: impl Fn(&Entry) -> bool) -> Option<u32> {
+        let Some(selected) = selected.filter(|selected| self.0.len() > SOON_SCANNED * selected.len()) else {
+            let concerns = |entry: &&Entry| selected.is_none_or(|selected| selected.holds(entry.audience));
+            return self.0.iter().filter(|entry| concerns(entry) && test(entry)).map(|entry| entry.rule).min();
+        };
         let of = |audience: &AudienceId| {
             let start = self.0.partition_point(|entry| entry.audience < *audience);
             let mut own = self.0.iter().skip(start).take_while(|entry| entry.audience == *audience);
@@ -162,19 +163,9 @@ impl Trie {
             return at;
         };
         let child = match level {
-            TemplateLevel::Literal(text) => {
-                let child = node.literal.get_or_insert(text, fresh);
-                node.dotted.extend((child == fresh && is_dotted(text)).then_some(fresh));
-                child
-            }
+            TemplateLevel::Literal(text) => node.literal.get_or_insert(text, fresh),
             TemplateLevel::Plus | TemplateLevel::Hash => *node.plus.get_or_insert(fresh),
-            TemplateLevel::Variable(parts) => {
-                let known = node.variable.iter().find(|(known, _)| known == parts).map(|(_, child)| *child);
-                known.unwrap_or_else(|| {
-                    node.variable.push((parts.clone(), fresh));
-                    fresh
-                })
-            }
+            TemplateLevel::Variable(parts) => node.variable.get_or_insert(parts, fresh),
         };
         if child == fresh {
             self.nodes.push(Node::default());
@@ -186,8 +177,7 @@ impl Trie {
         for node in &mut self.nodes {
             node.end.finish();
             node.hash.finish();
-            node.dotted.shrink_to_fit();
-            node.variable.shrink_to_fit();
+            node.variable.shrink();
         }
         self.nodes.shrink_to_fit();
     }

@@ -1,20 +1,18 @@
 //! Topics that a tenant's clients may not use because they belong to another tenant alone: see [`crate::claims::withheld`].
 
 use super::levels::with_levels;
-use super::trie::{Entry, Trie};
-use super::walk::{Asked, Walk};
-use super::{ClientRule, Conditions};
+use super::overlap::Question;
+use super::{ClientRule, Conditions, filter_meets};
 use crate::client::Client;
 use crate::policy::Effect;
-use crate::template::{ClientTopic, MAX_TEMPLATE_BYTES, Topic};
-use crate::topic::Filter;
-use crate::verdict::{Cause, Reason, Request};
+use crate::template::ClientTopic;
+use crate::topic::{Filter, covers};
+use crate::verdict::{Cause, Notation, Reason, Request};
 
 /// Filters that are denied to every client of a tenant, whatever its policies say.
 #[derive(Debug, Default)]
 pub struct Withheld {
     filters: Vec<Box<str>>,
-    trie: Trie,
     /// Whether one of the filters cannot be read: it may be any, so everything is denied.
     everything: bool,
 }
@@ -34,15 +32,7 @@ impl Withheld {
         let mut withheld = Self { filters: filters.into_iter().map(Box::from).collect(), ..Self::default() };
         withheld.filters.sort_unstable();
         withheld.filters.dedup();
-        for filter in &withheld.filters {
-            // A walk goes as deep as the longest path: see `trie`.
-            if filter.len() <= MAX_TEMPLATE_BYTES && Filter::parse(filter).is_ok() {
-                withheld.trie.insert_filter(&Topic::Exact(filter.clone()), Entry::UNCONDITIONAL);
-            } else {
-                withheld.everything = true;
-            }
-        }
-        withheld.trie.finish();
+        withheld.everything = withheld.filters.iter().any(|filter| Filter::parse(filter).is_err());
         withheld
     }
 
@@ -66,18 +56,21 @@ impl Withheld {
     /// Whether a request is denied: a publish to a topic of a filter, a subscription that overlaps one.
     #[must_use]
     pub fn refuses(&self, client: &Client<'_>, request: &Request<'_>) -> bool {
-        !self.is_empty() && with_levels(request.filter(), |levels| self.refuses_levels(client, request, levels))
+        let dotted = request.notation == Notation::Dotted;
+        with_levels(request.filter(), |levels| {
+            self.meets(&Question { target: request.target, levels, client, dotted, whole: false })
+        })
     }
 
-    pub(super) fn refuses_levels(&self, client: &Client<'_>, request: &Request<'_>, levels: &[&str]) -> bool {
-        let walk = Walk { client, selected: Entry::UNCONDITIONAL_AUDIENCE, request, effect: Effect::Deny, levels };
-        !self.is_empty() && (self.everything || self.trie.refuses(&walk).is_some())
+    /// The tenants that a broker lets share topics are few, and so are these filters: they are compared one by one.
+    pub(super) fn meets(&self, question: &Question<'_>) -> bool {
+        self.everything || self.filters.iter().any(|filter| filter_meets(filter, question))
     }
 
-    /// Whether nothing at all of a filter is left.
-    pub(super) fn covers(&self, walk: &Walk<'_>, filter: Filter<'_>) -> bool {
-        let walk = Walk { selected: Entry::UNCONDITIONAL_AUDIENCE, effect: Effect::Deny, ..*walk };
-        !self.is_empty() && (self.everything || self.trie.first(&walk, Asked::CoveredWhole(filter)).is_some())
+    /// Tells that nothing at all of a filter is left.
+    pub(super) fn cover(&self, filter: Filter<'_>) -> bool {
+        let covers_it = |own: &str| Filter::parse(own).is_ok_and(|own| covers(own, filter));
+        self.everything || self.filters.iter().any(|own| covers_it(own))
     }
 
     /// The same as rules, one for each filter.

@@ -82,17 +82,18 @@ impl<'i> Population<'i> {
         let Subject { everyone, device_selector, client_ids, attributes, access_keys } = subject;
         let connects = key.uses.contains(&KeyUse::Connect) || key.uses.contains(&KeyUse::IssueTokens);
         let named = access_keys.as_ref().is_none_or(|names| names.contains(&key.name));
-        let ids = client_ids.as_ref().is_none_or(|globs| globs.iter().any(|glob| self.may_own(glob)));
+        let ids = client_ids.as_ref().is_none_or(|globs| globs.iter().any(|glob| self.may_own(glob, key)));
         let has = |(name, value): (&String, &String)| self.may_have(name, value);
         let attributes = attributes.as_ref().is_none_or(|wanted| wanted.iter().all(has));
         connects && (*everyone || (device_selector.is_none() && named && ids && attributes))
     }
 
-    fn may_own(&self, glob: &str) -> bool {
-        let prefixes = &self.tenant.claims.client_id_prefixes;
+    fn may_own(&self, glob: &str, key: &AccessKey) -> bool {
         let head = glob.split('*').next().unwrap_or_default();
         let fits = |prefix: &String| head.starts_with(prefix.as_str()) || (head != glob && prefix.starts_with(head));
-        prefixes.is_empty() || prefixes.iter().any(fits)
+        let of_tenant = &self.tenant.claims.client_id_prefixes;
+        let of_key = key.client_id_prefixes.as_ref();
+        (of_tenant.is_empty() || of_tenant.iter().any(fits)) && of_key.is_none_or(|own| own.iter().any(fits))
     }
 
     fn may_have(&self, name: &str, value: &str) -> bool {

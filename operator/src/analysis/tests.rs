@@ -48,6 +48,7 @@ fn key(name: &str) -> AccessKey {
         secret: Some(Secret::new(vec![1; 32])),
         disabled: false,
         generated: true,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     }
@@ -69,6 +70,7 @@ fn device(name: &str, labels: &Value, attributes: &Value) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

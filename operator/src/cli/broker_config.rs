@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Outcome;
-use crate::broker_config::{Settings, Software};
+use crate::broker_config::{Edition, Settings, Software};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
@@ -26,17 +26,20 @@ pub(super) struct BrokerConfigArgs {
     /// For brokers that read files: the folder of the sidecar's `--acl-dir`, as the broker sees it; /mqtt-access/acl when absent.
     #[arg(long, value_name = "DIR")]
     acl_dir: Option<String>,
+    /// For `emqx-5`: its edition; `open-source` when absent. Only the other one has SCRAM over HTTP.
+    #[arg(long, value_enum)]
+    edition: Option<Edition>,
 }
 
 #[expect(clippy::print_stdout, reason = "the settings are the output of the command")]
 pub(super) fn run(args: &BrokerConfigArgs) -> Outcome {
-    let BrokerConfigArgs { software, config, name, sidecar, acl_dir } = args;
+    let BrokerConfigArgs { software, config, name, sidecar, acl_dir, edition } = args;
     let config = config.as_deref().map(|path| Config::load(Some(path))).transpose()?;
     let broker = match &config {
         Some(config) => Some(config.broker(name).ok_or_else(|| unknown(config, name))?),
         None => None,
     };
-    let settings = Settings { sidecar: sidecar.as_deref(), acl_dir: acl_dir.as_deref(), broker };
+    let settings = Settings { sidecar: sidecar.as_deref(), acl_dir: acl_dir.as_deref(), edition: *edition, broker };
     print!("{}", software.config(settings)?);
     Ok(ExitCode::SUCCESS)
 }

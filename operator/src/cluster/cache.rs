@@ -3,11 +3,19 @@
 //!
 //! Several watches may feed it, one for each namespace: each lists for itself, and what its list lacks is gone from its
 //! namespace only.
+//!
+//! Of devices and policies a tenant has a number of places: so many are kept whole, the oldest, and of the others no more than
+//! an outline, however many and however large they are. What gets a place later is asked for by its name and filled in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod shelf;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::runtime::watcher::Event;
+
+use crate::compile::Age;
+use shelf::{Places, Shelf};
 
 /// Namespace and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,13 +47,30 @@ pub(super) enum Group {
     Namespace(String),
 }
 
+/// Where an object stands among those of its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rank {
+    pub(super) tenant: ObjectKey,
+    pub(super) age: Age,
+    /// Whether it is more than an outline.
+    pub(super) whole: bool,
+}
+
 /// An object that can be cached.
-pub(super) trait Cached {
+pub(super) trait Cached: Sized {
     fn key(&self) -> ObjectKey;
     fn groups(&self) -> Vec<Group>;
     /// Whether this version may take the place of another; a watch may still bring what a write has overtaken.
     fn replaces(&self, _older: &Self) -> bool {
         true
+    }
+    /// Its rank, of kinds of which a tenant has a budget.
+    fn rank(&self) -> Option<Rank> {
+        None
+    }
+    /// What is kept of it where it has no place.
+    fn outline(&self) -> Option<Self> {
+        None
     }
 }
 
@@ -69,12 +94,12 @@ impl Scope {
 
 #[derive(Debug)]
 pub(super) struct Cache<K> {
-    objects: HashMap<ObjectKey, Arc<K>>,
-    groups: HashMap<Group, BTreeSet<ObjectKey>>,
+    present: Shelf<K>,
     /// Objects of lists that are not complete yet.
-    listing: BTreeMap<Scope, HashMap<ObjectKey, K>>,
+    listing: BTreeMap<Scope, Shelf<K>>,
     /// Whose first list is not complete.
     missing: BTreeSet<Scope>,
+    places: Places,
 }
 
 /// One that a single watch feeds.
@@ -88,7 +113,7 @@ impl<K> Cache<K> {
     /// One that is fed by a watch for each of these.
     pub(super) fn over(scopes: impl IntoIterator<Item = Scope>) -> Self {
         let missing = scopes.into_iter().collect();
-        Self { objects: HashMap::new(), groups: HashMap::new(), listing: BTreeMap::new(), missing }
+        Self { present: Shelf::default(), listing: BTreeMap::new(), missing, places: Places::new() }
     }
 }
 
@@ -99,16 +124,17 @@ impl<K: Cached> Cache<K> {
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
-        self.objects.get(key).cloned()
+        self.present.objects.get(key).cloned()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values()
+        self.present.objects.values()
     }
 
     /// The objects of a group, in the order of their names.
     pub(super) fn group(&self, group: &Group) -> impl Iterator<Item = &Arc<K>> {
-        self.groups.get(group).into_iter().flatten().filter_map(|key| self.objects.get(key))
+        let keys = self.present.groups.get(group);
+        keys.into_iter().flatten().filter_map(|key| self.present.objects.get(key))
     }
 
     /// Takes an event of a watch in; gives the groups that it concerns.
@@ -117,11 +143,12 @@ impl<K: Cached> Cache<K> {
             Event::Apply(object) => self.insert(object),
             Event::Delete(object) => self.remove(&object.key()),
             Event::Init => {
-                self.listing.insert(scope.clone(), HashMap::new());
+                self.listing.insert(scope.clone(), Shelf::default());
                 BTreeSet::new()
             }
             Event::InitApply(object) => {
-                self.listing.entry(scope.clone()).or_default().insert(object.key(), object);
+                let listed = self.listing.entry(scope.clone()).or_default();
+                listed.insert(object.key(), Arc::new(object), &self.places);
                 BTreeSet::new()
             }
             Event::InitDone => self.complete_list(scope),
@@ -129,41 +156,59 @@ impl<K: Cached> Cache<K> {
     }
 
     fn complete_list(&mut self, scope: &Scope) -> BTreeSet<Group> {
-        let listed = self.listing.remove(scope).unwrap_or_default();
+        let listed = self.listing.remove(scope).unwrap_or_default().objects;
         let is_gone = |key: &&ObjectKey| scope.holds(key) && !listed.contains_key(*key);
-        let gone: Vec<ObjectKey> = self.objects.keys().filter(is_gone).cloned().collect();
+        let gone: Vec<ObjectKey> = self.present.objects.keys().filter(is_gone).cloned().collect();
         let mut concerned: BTreeSet<Group> = gone.iter().flat_map(|key| self.remove(key)).collect();
-        concerned.extend(listed.into_values().flat_map(|object| self.insert(object)).collect::<Vec<_>>());
+        concerned.extend(listed.into_values().flat_map(|object| self.insert_shared(object)).collect::<Vec<_>>());
         self.missing.remove(scope);
         concerned
     }
 
     pub(super) fn insert(&mut self, object: K) -> BTreeSet<Group> {
+        self.insert_shared(Arc::new(object))
+    }
+
+    fn insert_shared(&mut self, object: Arc<K>) -> BTreeSet<Group> {
         let key = object.key();
-        if self.objects.get(&key).is_some_and(|older| !object.replaces(older)) {
+        if self.present.objects.get(&key).is_some_and(|older| !object.replaces(older)) {
             return BTreeSet::new();
         }
-        let mut concerned = self.remove(&key);
-        for group in object.groups() {
-            self.groups.entry(group.clone()).or_default().insert(key.clone());
-            concerned.insert(group);
-        }
-        self.objects.insert(key, Arc::new(object));
-        concerned
+        self.present.insert(key, object, &self.places)
     }
 
     pub(super) fn remove(&mut self, key: &ObjectKey) -> BTreeSet<Group> {
-        let Some(object) = self.objects.remove(key) else { return BTreeSet::new() };
-        let groups: BTreeSet<Group> = object.groups().into_iter().collect();
-        for group in &groups {
-            if let Some(keys) = self.groups.get_mut(group) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.groups.remove(group);
-                }
+        self.present.remove(key)
+    }
+
+    /// Gives a tenant so many places. What has none any more is an outline from now on.
+    pub(super) fn allot(&mut self, tenant: &ObjectKey, places: usize) {
+        let before = if places == 0 { self.places.remove(tenant) } else { self.places.insert(tenant.clone(), places) };
+        if before.unwrap_or_default() > places {
+            self.present.trim(tenant, &self.places);
+            self.listing.values_mut().for_each(|listed| listed.trim(tenant, &self.places));
+        }
+    }
+
+    /// What has a place and has to be asked for, because an outline is all that was kept of it.
+    pub(super) fn missing_of(&self, tenant: &ObjectKey) -> Vec<Arc<K>> {
+        self.present.missing(tenant, &self.places).iter().filter_map(|key| self.get(key)).collect()
+    }
+
+    /// Takes in what was asked for because of an outline; `None` where it is gone. An event that came meanwhile is newer.
+    pub(super) fn fill(&mut self, asked: &Arc<K>, found: Option<K>) {
+        let key = asked.key();
+        if self.present.objects.get(&key).is_some_and(|present| Arc::ptr_eq(present, asked)) {
+            match found {
+                Some(found) => _ = self.insert(found),
+                None => _ = self.remove(&key),
             }
         }
-        groups
+    }
+
+    /// How many objects are whole, and of how many an outline is kept; of kinds of which a tenant has a budget.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.present.counts()
     }
 }
 
@@ -232,5 +277,117 @@ mod tests {
         assert_eq!(list(&mut cache, &b, &[]), [tenant("t")].into());
         let left: Vec<String> = cache.group(&tenant("t")).map(|device| device.key().to_string()).collect();
         assert_eq!((left, cache.is_complete()), (vec!["a/d".to_owned(), "a/e".to_owned()], true));
+    }
+
+    /// A policy of the tenant `t`: its name, its age, and its text, which an outline lacks.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Policy(String, i64, Option<String>);
+
+    impl Cached for Policy {
+        fn key(&self) -> ObjectKey {
+            ObjectKey::new("ns", self.0.clone())
+        }
+
+        fn groups(&self) -> Vec<Group> {
+            vec![tenant("t")]
+        }
+
+        fn rank(&self) -> Option<Rank> {
+            let tenant = ObjectKey::new("ns", "t");
+            Some(Rank { tenant, age: (self.1, self.0.clone()), whole: self.2.is_some() })
+        }
+
+        fn outline(&self) -> Option<Self> {
+            Some(Self(self.0.clone(), self.1, None))
+        }
+    }
+
+    const LARGE: usize = 64 * 1024;
+
+    fn policy(number: i64) -> Policy {
+        Policy(format!("p{number:03}"), number, Some("x".repeat(LARGE)))
+    }
+
+    fn t() -> ObjectKey {
+        ObjectKey::new("ns", "t")
+    }
+
+    /// Names of the whole ones, and how many bytes the cache holds of all.
+    fn held(cache: &Cache<Policy>) -> (Vec<String>, usize) {
+        let group = tenant("t");
+        let policies = || cache.group(&group);
+        let whole = policies().filter(|policy| policy.2.is_some()).map(|policy| policy.0.clone()).collect();
+        (whole, policies().map(|policy| policy.2.as_ref().map_or(0, String::len)).sum())
+    }
+
+    fn names(numbers: impl IntoIterator<Item = i64>) -> Vec<String> {
+        numbers.into_iter().map(|number| policy(number).0).collect()
+    }
+
+    #[test]
+    fn the_oldest_have_the_places_in_whatever_order_they_come() {
+        for order in [(0..300).collect::<Vec<i64>>(), (0..300).rev().collect(), (0..300).map(|n| n * 7 % 300).collect()]
+        {
+            let mut cache = Cache::default();
+            cache.allot(&t(), 5);
+            cache.apply(&Scope::All, Event::Init);
+            for number in &order {
+                cache.apply(&Scope::All, Event::InitApply(policy(*number)));
+                let listed: usize = cache.listing.values().map(|listed| listed.counts().0).sum();
+                assert!(listed <= 5, "a list that is read holds {listed} whole objects");
+            }
+            cache.apply(&Scope::All, Event::InitDone);
+            assert_eq!(held(&cache), (names(0..5), 5 * LARGE));
+            assert_eq!((cache.group(&tenant("t")).count(), cache.counts()), (300, (5, 295)));
+            assert!(cache.missing_of(&t()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_place_that_becomes_free_is_filled_by_what_is_asked_for() {
+        let mut cache = Cache::default();
+        cache.allot(&t(), 3);
+        (0..10).for_each(|number| _ = cache.apply(&Scope::All, Event::Apply(policy(number))));
+        cache.apply(&Scope::All, Event::Delete(policy(1)));
+        let missing = cache.missing_of(&t());
+        assert_eq!(missing.iter().map(|policy| policy.0.clone()).collect::<Vec<_>>(), names([3]));
+        missing.iter().for_each(|asked| cache.fill(asked, Some(policy(3))));
+        assert_eq!((held(&cache), cache.missing_of(&t()).len()), ((names([0, 2, 3]), 3 * LARGE), 0));
+        cache.allot(&t(), 6);
+        let missing = cache.missing_of(&t());
+        assert_eq!(missing.iter().map(|policy| policy.0.clone()).collect::<Vec<_>>(), names([4, 5, 6]));
+        // One that is gone leaves its place to the next.
+        missing.iter().for_each(|asked| cache.fill(asked, None));
+        assert_eq!(cache.missing_of(&t()).len(), 3);
+        cache.allot(&t(), 1);
+        assert_eq!(held(&cache), (names([0]), LARGE));
+        cache.allot(&t(), 0);
+        assert_eq!((held(&cache), cache.counts()), ((Vec::new(), 0), (0, 6)));
+    }
+
+    #[test]
+    fn what_came_while_an_object_was_asked_for_counts_and_the_answer_does_not() {
+        let mut cache = Cache::default();
+        (0..3).for_each(|number| _ = cache.apply(&Scope::All, Event::Apply(policy(number))));
+        cache.allot(&t(), 2);
+        let asked = cache.missing_of(&t());
+        let edited = Policy(policy(0).0, 0, Some("edited".to_owned()));
+        cache.apply(&Scope::All, Event::Apply(edited.clone()));
+        cache.apply(&Scope::All, Event::Delete(policy(1)));
+        asked.iter().for_each(|asked| cache.fill(asked, Some(policy(asked.1))));
+        assert_eq!(cache.get(&edited.key()).as_deref(), Some(&edited), "an older answer is not taken");
+        assert_eq!(cache.get(&policy(1).key()), None, "what is deleted does not come back");
+    }
+
+    #[test]
+    fn a_newer_object_takes_no_place_from_an_older_one_that_is_not_whole_yet() {
+        let mut cache = Cache::default();
+        (0..3).for_each(|number| _ = cache.apply(&Scope::All, Event::Apply(policy(number))));
+        cache.allot(&t(), 2);
+        cache.apply(&Scope::All, Event::Apply(policy(9)));
+        let missing = cache.missing_of(&t());
+        assert_eq!(missing.iter().map(|policy| policy.0.clone()).collect::<Vec<_>>(), names([0, 1]));
+        missing.iter().for_each(|asked| cache.fill(asked, Some(policy(asked.1))));
+        assert_eq!(held(&cache), (names([0, 1]), 2 * LARGE));
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Context {
     pub(super) queue: Queue<ObjectKey>,
     world: Mutex<World>,
     complete: watch::Sender<bool>,
+    tenants_known: watch::Sender<bool>,
     memory: Mutex<HashMap<ObjectKey, Memory>>,
     /// Tenants as the token service may speak for them.
     pub(super) issuers: Issuers,
@@ -70,6 +71,8 @@ pub(super) struct Memory {
     pub(super) tested: Option<Tested>,
     pub(super) analysed: Option<Arc<report::Analysed>>,
     pub(super) courtesy: report::Courtesy,
+    /// When objects that have no place were last told so.
+    pub(super) outlines_told: Option<tokio::time::Instant>,
     failures: u32,
 }
 
@@ -99,6 +102,7 @@ impl Context {
             queue: Queue::default(),
             world: Mutex::new(World::new(Arc::clone(&config))),
             complete: watch::Sender::new(false),
+            tenants_known: watch::Sender::new(false),
             memory: Mutex::default(),
             figures: Board::new(&config),
             issuers: Issuers::new(config.token_service.is_some()),
@@ -112,6 +116,9 @@ impl Context {
     pub(super) fn world<T>(&self, look: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let result = look(&mut world);
+        if !*self.tenants_known.borrow() && world.tenants.is_complete() {
+            self.tenants_known.send_replace(true);
+        }
         if !*self.complete.borrow() && world.is_complete() {
             self.complete.send_replace(true);
         }
@@ -144,6 +151,13 @@ impl Context {
         let mut complete = self.complete.subscribe();
         // The sender lives as long as this context.
         _ = complete.wait_for(|complete| *complete).await;
+    }
+
+    /// Waits until every tenant is known.
+    pub(super) async fn tenants_known(&self) {
+        let mut known = self.tenants_known.subscribe();
+        // The sender lives as long as this context.
+        _ = known.wait_for(|known| *known).await;
     }
 
     /// Whether every cache has had its first complete list.
@@ -287,6 +301,8 @@ async fn publish_tenant(
     }
     block_in_place(|| {
         report::test(context, key, &gathered, &published, &compiled.bundle, &mut reports);
+        let closed = context.acl_files.crowded_out(&broker.name, key);
+        report::crowded_out(broker, &compiled.bundle, &closed, &mut reports);
         report::analyse(context, key, broker, &compiled.bundle, &published.standing, &mut reports);
     });
     let devices = &compiled.bundle.devices;

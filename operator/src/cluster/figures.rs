@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::cache::ObjectKey;
 use super::controller::{Context, now};
-use crate::compile::Reports;
+use crate::compile::{Budget, Reports};
 use crate::config::{Broker, Config};
 use crate::finding::FindingReason;
 use crate::isolation::{self, Isolation, Reach, Violation};
@@ -35,6 +35,7 @@ pub(super) struct Figures {
     policies: usize,
     findings: BTreeMap<FindingReason, usize>,
     rotations: Rotations,
+    limits: Limits,
     reach: Arc<Reach>,
 }
 
@@ -44,14 +45,32 @@ impl Figures {
         for finding in reports.policies.values().flat_map(|report| &report.findings) {
             *findings.entry(finding.reason).or_default() += 1;
         }
+        if reports.shared_client_ids.is_some() {
+            *findings.entry(FindingReason::SharedClientIds).or_default() += 1;
+        }
         Self {
             broker: broker.name.clone(),
             devices: bundle.devices.len(),
             policies: bundle.policies.len(),
             findings,
             rotations: Rotations::of(reports, now()),
+            limits: Limits::of(reports),
             reach: Arc::new(Reach::of(&bundle.tenant, &bundle.policies, withheld.iter().copied())),
         }
+    }
+}
+
+/// Limits of `spec.limits` that are exceeded, with how many objects are out because of each, and those that nearly are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Limits {
+    exceeded: BTreeMap<Budget, usize>,
+    near: Vec<Budget>,
+}
+
+impl Limits {
+    fn of(reports: &Reports) -> Self {
+        let out = reports.budget.usage.iter().map(|(budget, usage)| (*budget, usage.out)).filter(|(_, out)| *out > 0);
+        Self { exceeded: out.collect(), near: reports.budget.near().map(|(budget, _)| budget).collect() }
     }
 }
 
@@ -105,6 +124,18 @@ struct RotationLabels {
     cause: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    broker: String,
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    kind: &'static str,
+    kept: &'static str,
+}
+
 #[derive(Default)]
 struct Metrics {
     registry: Registry,
@@ -116,10 +147,14 @@ struct Metrics {
     withdrawn: Family<BrokerLabel, Gauge>,
     violations: Family<BrokerLabel, Gauge>,
     checked: Family<BrokerLabel, Gauge>,
+    acl_closed: Family<BrokerLabel, Gauge>,
     due: Family<BrokerLabel, Gauge>,
     overdue: Family<BrokerLabel, Gauge>,
     overlaps: Family<BrokerLabel, Gauge>,
     rotations: Family<RotationLabels, Counter>,
+    over_budget: Family<LimitLabels, Gauge>,
+    near_budget: Family<LimitLabels, Gauge>,
+    cached: Family<CacheLabels, Gauge>,
     leader: Gauge,
 }
 
@@ -140,12 +175,22 @@ impl Metrics {
         registry.register("isolation_violations", help, metrics.violations.clone());
         let help = "When isolation was last proved, in seconds since 1970; 0 before it was";
         registry.register("isolation_checked_timestamp_seconds", help, metrics.checked.clone());
+        let help =
+            "Tenants to which an ACL file denies everything, since their rules are too many or have no room in it";
+        registry.register("acl_sections_closed", help, metrics.acl_closed.clone());
         registry.register("rotations_due", "Keys and passwords that are about to be replaced", metrics.due.clone());
         let help = "Those that should have been replaced ten minutes ago";
         registry.register("rotations_overdue", help, metrics.overdue.clone());
         let help = "Keys and passwords whose previous one is still accepted";
         registry.register("rotation_overlaps_open", help, metrics.overlaps.clone());
         registry.register("rotations", "Keys and passwords that were replaced, by cause", metrics.rotations.clone());
+        let help =
+            "Devices, policies or topics that are not in force because a limit of their tenant has no room for them";
+        registry.register("over_budget", help, metrics.over_budget.clone());
+        let help = "Tenants that use 80 % of a limit or more, and do not exceed it";
+        registry.register("near_budget_tenants", help, metrics.near_budget.clone());
+        let help = "Devices and policies in the caches: whole, or in outline where their tenant has no place for them";
+        registry.register("cached_objects", help, metrics.cached.clone());
         let help = "Whether this replica reconciles: 1 in one of them, 0 in those that stand by, which count nothing else here";
         registry.register("leader", help, metrics.leader.clone());
         metrics
@@ -165,6 +210,7 @@ impl Board {
         // A series that begins when something is wrong cannot be told from one that is missing.
         for (broker, _) in &board.brokers {
             board.count(broker, &BTreeMap::new());
+            board.acl_sections_closed(broker, 0);
             board.isolated(broker, &Isolation::default(), 0);
             Cause::ALL.iter().for_each(|cause| _ = board.rotations(broker, *cause));
         }
@@ -190,6 +236,20 @@ impl Board {
         if tenants.get(key).is_some_and(|known| Some(known.broker.as_str()) != broker) {
             tenants.remove(key);
             self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    /// So many tenants are closed in ACL files.
+    pub(super) fn acl_sections_closed(&self, broker: &str, tenants: usize) {
+        self.metrics.acl_closed.get_or_create(&BrokerLabel { broker: broker.to_owned() }).set(number(tenants));
+    }
+
+    /// How many devices and policies the caches hold, whole and in outline.
+    pub(super) fn cached(&self, devices: (usize, usize), policies: (usize, usize)) {
+        for (kind, (whole, outlined)) in [("DeviceCredential", devices), ("AclPolicy", policies)] {
+            for (kept, count) in [("whole", whole), ("outline", outlined)] {
+                self.metrics.cached.get_or_create(&CacheLabels { kind, kept }).set(number(count));
+            }
         }
     }
 
@@ -248,6 +308,7 @@ impl Board {
         let label = || BrokerLabel { broker: broker.to_owned() };
         let own: Vec<&Figures> = tenants.values().filter(|figures| figures.broker == broker).collect();
         let Metrics { findings, tenants, policies, devices, due, overdue, overlaps, .. } = &self.metrics;
+        self.count_limits(broker, &own);
         let rotations = |of: fn(&Rotations) -> usize| number(own.iter().map(|figures| of(&figures.rotations)).sum());
         due.get_or_create(&label()).set(rotations(|rotations| rotations.due));
         overdue.get_or_create(&label()).set(rotations(|rotations| rotations.overdue));
@@ -259,6 +320,16 @@ impl Board {
             let labels = FindingLabels { broker: broker.to_owned(), reason: reason.as_str() };
             let count = own.iter().filter_map(|figures| figures.findings.get(reason)).sum();
             findings.get_or_create(&labels).set(number(count));
+        }
+    }
+
+    fn count_limits(&self, broker: &str, own: &[&Figures]) {
+        for budget in Budget::ALL {
+            let labels = LimitLabels { broker: broker.to_owned(), limit: budget.as_str() };
+            let out = own.iter().filter_map(|figures| figures.limits.exceeded.get(&budget)).sum();
+            self.metrics.over_budget.get_or_create(&labels).set(number(out));
+            let near = own.iter().filter(|figures| figures.limits.near.contains(&budget)).count();
+            self.metrics.near_budget.get_or_create(&labels).set(number(near));
         }
     }
 
@@ -326,6 +397,7 @@ mod tests {
         let broker = Config::default().brokers.remove(0);
         let mut figures = Figures::of(&broker, &bundle, &[], &Reports::default());
         figures.findings.insert(FindingReason::SelectsNobody, 2);
+        figures.limits = Limits { exceeded: [(Budget::DenyTopics, 3)].into(), near: vec![Budget::Globs] };
         (ObjectKey::new("ns", name), figures)
     }
 
@@ -348,6 +420,13 @@ mod tests {
         }
         let finding = "findings{broker=\"default\",reason=\"SelectsNobody\"} 4\n";
         assert!(told.contains(finding) && told.contains("reason=\"ShadowedByDeny\"} 0\n"), "{told}");
+        for expected in [
+            "over_budget{broker=\"default\",limit=\"denyTopics\"} 6\n",
+            "over_budget{broker=\"default\",limit=\"devices\"} 0\n",
+            "near_budget_tenants{broker=\"default\",limit=\"globs\"} 2\n",
+        ] {
+            assert!(told.contains(expected), "{told}");
+        }
         assert!(!told.contains("\"ns") && !told.contains("\"a\""), "an object is named: {told}");
         board.forget_unless(&ObjectKey::new("ns", "a"), Some("default"));
         board.forget_unless(&ObjectKey::new("ns", "b"), None);

@@ -10,10 +10,11 @@ use tokio::sync::MutexGuard;
 use super::broker_claims::{Isolation, isolation, published};
 use super::cache::ObjectKey;
 use super::controller::{self, Context};
+use super::fill::{self, FillError};
 use super::keys::{self, KeyError};
 use super::ticket_key::{self, TicketKeyError};
 use super::token_service::{self, RevocationsError};
-use crate::compile::{Gathered, Seniority, any_wanted_twice, wanted_claims};
+use crate::compile::{BeyondDevice, Gathered, Seniority, age, any_wanted_twice, wanted_claims, within};
 use crate::config::Broker;
 
 /// Why it cannot be gathered.
@@ -21,6 +22,8 @@ use crate::config::Broker;
 pub(super) enum GatherError {
     #[error("cannot read or make the ticket key of the tenant")]
     TicketKey(#[from] TicketKeyError),
+    #[error("cannot know the devices and policies of the tenant")]
+    Fill(#[from] FillError),
     #[error("cannot read or make the keys of the tenant")]
     Keys(#[from] KeyError),
     #[error("cannot know which tokens are revoked")]
@@ -50,7 +53,10 @@ pub(super) async fn gather<'a>(
     };
     let ticket_key: Secret = ticket_key::ensure(context, key, broker).await?;
     let revoked_tokens = token_service::in_force(context, key, broker, controller::now()).await?;
-    let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
+    let fill::Own { devices, policies, mut beyond } = fill::own(context, key).await?;
+    // One that does not fit needs no Secret.
+    let (devices, newer) = within(devices, tenant.spec.limits.filled().devices, |device| age(device.as_ref()));
+    beyond.devices.extend(newer.iter().map(|device| BeyondDevice::from(device.as_ref())));
     let keys = keys::ensure(context, key, tenant, broker, &ticket_key, devices).await?;
     let contested = any_wanted_twice(&keys.devices, &claims.instance_id);
     let incumbents = if contested { Some(keys::incumbents(context, key, broker).await?) } else { None };
@@ -60,10 +66,14 @@ pub(super) async fn gather<'a>(
         ticket_key,
         scram: broker.scram.into(),
         acl_delivery: broker.acl_delivery,
+        will_grace_seconds: broker.will_grace_seconds,
+        session_expiry: broker.session_expiry.seconds(),
         revoked_tokens,
         access_keys: keys.access_keys,
         devices: keys.devices,
         policies,
+        beyond,
+        before: keys.before,
         incumbents,
         seniority: Seniority::Known,
     };

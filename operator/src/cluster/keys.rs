@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::cache::ObjectKey;
 use super::controller::Context;
-use crate::compile::{Identity, Key, KeyProblem, Proof, Rotated};
+use crate::compile::{Before, Identity, Key, KeyProblem, Proof, Rotated};
 use crate::config::Broker;
 use crate::credential::{self, NoRandomness, Owner};
 use crate::login::Password;
@@ -58,6 +58,7 @@ pub(super) struct Keys {
     pub(super) access_keys: BTreeMap<String, Key>,
     pub(super) devices: Vec<(Arc<Stored<DeviceCredential>>, Key)>,
     pub(super) unfinished: bool,
+    pub(super) before: Option<Arc<Before>>,
 }
 
 /// Where a key has to come from.
@@ -105,7 +106,8 @@ pub(super) async fn ensure(
     devices: Vec<Arc<Stored<DeviceCredential>>>,
 ) -> Result<Keys, KeyError> {
     let (instance_id, deadline) = (&tenant.spec.instance_id, Instant::now() + BUDGET);
-    let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, deadline };
+    let max_bcrypt_cost = tenant.spec.limits.filled().max_bcrypt_cost;
+    let finder = Finder { context, tenant: key, broker, ticket_key, instance_id, max_bcrypt_cost, deadline };
     let access = tenant.spec.access_keys.iter().map(|spec| {
         let source = match &spec.secret_ref {
             Some(secret) => Source::Referenced(secret.name.clone(), Own::access_key(tenant, spec)),
@@ -123,7 +125,8 @@ pub(super) async fn ensure(
     });
     let finds: Vec<_> = tasks.into_iter().map(|task| finder.find(task).boxed()).collect();
     let mut found = stream::iter(finds).buffered(CONCURRENCY);
-    let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false };
+    let before = if remembers(tenant, broker) { finder.before().await? } else { None };
+    let mut keys = Keys { access_keys: BTreeMap::new(), devices: Vec::new(), unfinished: false, before };
     while let Some((place, found)) = found.next().await {
         let key = match found? {
             Found::Now(key) => key,
@@ -142,6 +145,11 @@ pub(super) async fn ensure(
     Ok(keys)
 }
 
+/// Whether what is in force depends on what was: reading a whole bundle back is not for nothing.
+fn remembers(tenant: &MqttTenant, broker: &Broker) -> bool {
+    broker.session_expiry.seconds() > 0 || tenant.spec.exclusive_client_ids == Some(true)
+}
+
 /// What every search for a key needs to know.
 struct Finder<'a> {
     context: &'a Context,
@@ -149,6 +157,8 @@ struct Finder<'a> {
     broker: &'a Broker,
     ticket_key: &'a Secret,
     instance_id: &'a str,
+    /// The dearest hash that it may bring along.
+    max_bcrypt_cost: u32,
     deadline: Instant,
 }
 

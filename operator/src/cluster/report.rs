@@ -4,21 +4,23 @@
 mod consent;
 mod events;
 mod objects;
+mod outlines;
 mod tests_passed;
 mod unserved;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mqtt_access_core::acl_file::{Closed, File, Language};
 use mqtt_access_core::bundle::Bundle;
 use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
-use mqtt_access_core::policy::Policy;
+use mqtt_access_core::policy::{Effect, Policy};
 use mqtt_access_crds::{
     AccessKeyStatus, BundleStatus, Condition, ConditionReason as _, DeviceCounts, DeviceReady, MqttTenant,
-    MqttTenantStatus, PolicyAccepted, Stored, TenantIsolated, TenantPublished, TenantReady,
+    MqttTenantStatus, PolicyAccepted, Stored, TenantBudget, TenantIsolated, TenantPublished, TenantReady,
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -31,6 +33,7 @@ use super::publish::Published;
 use crate::analysis::{self, Analysis};
 use crate::compile::{KeyReport, Reports};
 use crate::config::Broker;
+use crate::finding::{AclFile, Finding, FindingReason, Place};
 pub(super) use tests_passed::{Tested, test};
 pub(super) use unserved::{Courtesy, Unserved, note, unserved};
 use write::{condition, is_said, write_status};
@@ -73,6 +76,30 @@ pub(super) fn analyse(
         }
     }
     context.figures.set(key, Figures::of(broker, bundle, &withheld, reports));
+}
+
+/// Tells of files that have no room for a tenant, where their language was chosen: once, at the first Allow, since it is the same
+/// for all.
+pub(super) fn crowded_out(broker: &Broker, bundle: &Bundle, files: &BTreeSet<File>, reports: &mut Reports) {
+    let allows = bundle.policies.iter().flat_map(|policy| {
+        let allows = policy.rules.iter().filter(|rule| rule.effect == Effect::Allow);
+        allows.map(move |rule| (policy.name.as_str(), rule.index))
+    });
+    let Some((policy, rule)) = allows.min() else { return };
+    let chosen = |language: &Language| broker.acl_files.as_ref().is_some_and(|chosen| chosen.contains(language));
+    let languages: BTreeSet<Language> = files.iter().map(|file| file.language()).filter(chosen).collect();
+    let findings = languages.into_iter().map(|language| Finding {
+        place: Place::Rule(rule),
+        reason: FindingReason::ClosedInAclFile,
+        file: Some(AclFile { broker: broker.name.clone(), language }),
+        message: format!(
+            "clients of the MqttTenant may do nothing by the files of all tenants, here and by any other rule: {}",
+            Closed::NoRoom.message()
+        ),
+    });
+    if let Some(report) = reports.policies.get_mut(policy) {
+        report.add(findings.collect::<Vec<_>>().iter());
+    }
 }
 
 /// What was found about a tenant, in which policies, when, and how long it took.
@@ -158,7 +185,7 @@ pub(super) async fn served(
 }
 
 fn is_active(reason: DeviceReady) -> bool {
-    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed)
+    matches!(reason, DeviceReady::Ready | DeviceReady::SuperuserNotAllowed | DeviceReady::HashTooCostly)
 }
 
 fn served_conditions(
@@ -168,15 +195,22 @@ fn served_conditions(
     acl_problem: Option<&str>,
 ) -> Vec<Condition> {
     let isolated = isolated(tenant, standing);
-    let problems: Vec<String> = reports.access_keys.iter().filter_map(key_problem).collect();
+    let problems_of = |problem: fn(&KeyReport) -> &Option<String>| -> Vec<String> {
+        let told = |key: &KeyReport| Some(format!("accessKeys[{}]: {}", key.name, problem(key).as_ref()?));
+        reports.access_keys.iter().filter_map(told).collect()
+    };
+    let (problems, refused) = (problems_of(|key| &key.problem), problems_of(|key| &key.prefix_problem));
     let ready = if let Some(witness) = standing.witness() {
         (TenantReady::ClaimConflict, held_message(witness))
     } else if tenant.spec.suspended {
         (TenantReady::Suspended, "every request is refused because `spec.suspended` is true".to_owned())
     } else if !problems.is_empty() {
         (TenantReady::SecretProblem, problems.join("; "))
+    } else if !refused.is_empty() {
+        (TenantReady::ClientIdPrefixTaken, refused.join("; "))
     } else {
-        (TenantReady::Ready, "clients can log in".to_owned())
+        let shared = reports.shared_client_ids.iter().map(|shared| format!("; {shared} (SharedClientIds)"));
+        (TenantReady::Ready, format!("clients can log in{}", shared.collect::<String>()))
     };
     let published = match standing.claims() {
         Some(_) => {
@@ -185,7 +219,16 @@ fn served_conditions(
         }
         None => (TenantPublished::PublishFailed, "the tenant owns nothing, so there is nothing to publish".to_owned()),
     };
-    vec![condition(tenant, ready.0, ready.1), isolated, condition(tenant, published.0, published.1)]
+    let (within, told) = match standing.claims() {
+        Some(_) => reports.budget.condition(),
+        None => (TenantBudget::NotServed, "nothing is published, so nothing is counted".to_owned()),
+    };
+    vec![
+        condition(tenant, ready.0, ready.1),
+        isolated,
+        condition(tenant, published.0, published.1),
+        condition(tenant, within, told),
+    ]
 }
 
 /// The reason of `Isolated` in the status as it was read.
@@ -216,10 +259,6 @@ fn isolated(tenant: &MqttTenant, standing: &Isolation) -> Condition {
 /// The loser is told what, and not by whom: that is in the operator's log.
 fn held_message(witness: &Witness) -> String {
     format!("another tenant of the broker holds the {witness}; change the claim, or agree on `sharedWith` for topics")
-}
-
-fn key_problem(report: &KeyReport) -> Option<String> {
-    Some(format!("accessKeys[{}]: {}", report.name, report.problem.as_ref()?))
 }
 
 /// A Secret that is lost is remembered: a new key is never made in its place by itself.

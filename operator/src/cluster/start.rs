@@ -76,6 +76,7 @@ pub(crate) async fn run(
     let mut workers = JoinSet::new();
     (0..WORKERS).for_each(|_| _ = workers.spawn(work(Arc::clone(&context))));
     workers.spawn(acl_files::keep(Arc::clone(&context)));
+    workers.spawn(acl_files::work(Arc::clone(&context)));
     let service = token_service(&context, stopped);
     tokio::pin!(service);
     tokio::select! {

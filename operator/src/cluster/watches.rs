@@ -15,6 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
+use mqtt_access_crds::{AclPolicy, DeviceCredential, Stored};
 use serde::de::DeserializeOwned;
 
 use super::acl_files::{MAP_LABEL, SECRET_LABEL};
@@ -24,6 +25,9 @@ use super::pause::Pauses;
 use super::world::{NamespaceMeta, Reference, Shard, World, scopes};
 use crate::config::Broker;
 use crate::names::{BUNDLE_LABEL, CREDENTIAL_LABEL, GENERATED_LABEL};
+
+/// A page of large policies must not be what the operator's memory is measured by.
+const POLICIES_AT_ONCE: u32 = 100;
 
 pub(super) fn watches(context: &Arc<Context>) -> Vec<BoxFuture<'static, ()>> {
     let mut watches: Vec<_> =
@@ -43,13 +47,21 @@ fn tenant_watches(context: &Arc<Context>, scope: &Scope) -> Vec<BoxFuture<'stati
     let feed = |dependents| Feed { scope: scope.clone(), dependents, ..Feed::new(context) };
     let generated = watcher(api::<KubeSecret>(context, scope), every().labels(GENERATED_LABEL));
     let references = watcher(api::<PartialObjectMeta<KubeSecret>>(context, scope), credentials());
+    let devices = watcher(api::<Stored<DeviceCredential>>(context, scope), every());
+    let policies = watcher(api::<Stored<AclPolicy>>(context, scope), every().page_size(POLICIES_AT_ONCE));
     vec![
         feed(false).run(watcher(api(context, scope), every()), |world| &mut world.tenants).boxed(),
-        feed(false).run(watcher(api(context, scope), every()), |world| &mut world.devices).boxed(),
-        feed(false).run(watcher(api(context, scope), every()), |world| &mut world.policies).boxed(),
+        after_tenants(Arc::clone(context), feed(false).run(converted(devices), |world| &mut world.devices)).boxed(),
+        after_tenants(Arc::clone(context), feed(false).run(converted(policies), |world| &mut world.policies)).boxed(),
         feed(false).run(converted(generated), |world| &mut world.generated).boxed(),
         feed(true).run(converted::<_, Reference>(references), |world| &mut world.references).boxed(),
     ]
+}
+
+/// How many objects a tenant may have is known once tenants are: what has no place is never held as a whole.
+async fn after_tenants(context: Arc<Context>, watch: impl Future<Output = ()>) {
+    context.tenants_known().await;
+    watch.await;
 }
 
 fn api<K>(context: &Context, scope: &Scope) -> Api<K>
@@ -158,6 +170,7 @@ impl Feed {
     fn take<C: Cached>(&self, event: Event<C>, cache: impl Fn(&mut World) -> &mut Cache<C>) {
         let concerned = self.context.world(|world| {
             let groups = cache(world).apply(&self.scope, event);
+            world.allot(&groups);
             // Before the caches are complete nothing may be done; the first resync then asks for everything.
             if world.is_complete() { world.concerned(groups, self.dependents) } else { BTreeSet::new() }
         });

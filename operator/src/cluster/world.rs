@@ -13,16 +13,18 @@ use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, Stored};
 
 use super::acl_files::AclObject;
 use super::cache::{Cache, Cached, Group, ObjectKey, Scope};
+use super::entry::{Budgeted, Entry};
+use super::fill::Own;
 use super::token_service::RevocationList;
-use crate::compile;
+use crate::compile::{Beyond, SPARE_PLACES};
 use crate::config::{Broker, Config};
 use crate::names::{TENANT_LABEL, TENANT_NAMESPACE_LABEL, data};
 
 pub(super) struct World {
     config: Arc<Config>,
     pub(super) tenants: Cache<Stored<MqttTenant>>,
-    pub(super) devices: Cache<Stored<DeviceCredential>>,
-    pub(super) policies: Cache<Stored<AclPolicy>>,
+    pub(super) devices: Cache<Entry<DeviceCredential>>,
+    pub(super) policies: Cache<Entry<AclPolicy>>,
     /// Secrets that the operator made, whole.
     pub(super) generated: Cache<Generated>,
     /// Secrets that users brought along, without their data.
@@ -171,18 +173,46 @@ impl World {
     }
 
     pub(super) fn devices_of(&self, tenant: &ObjectKey) -> Vec<Arc<Stored<DeviceCredential>>> {
-        let group = Group::Tenant(tenant.clone());
-        let present = |device: &&Arc<Stored<DeviceCredential>>| device.meta().deletion_timestamp.is_none();
-        self.devices.group(&group).filter(present).cloned().collect()
+        let present = |device: &Arc<Stored<DeviceCredential>>| device.meta().deletion_timestamp.is_none();
+        whole(&self.devices, tenant).into_iter().filter(present).collect()
     }
 
     pub(super) fn policies_of(&self, tenant: &ObjectKey) -> Vec<Arc<Stored<AclPolicy>>> {
-        self.policies.group(&Group::Tenant(tenant.clone())).cloned().collect()
+        whole(&self.policies, tenant)
+    }
+
+    /// All that a tenant has, as far as it is known.
+    pub(super) fn own(&self, tenant: &ObjectKey) -> Own {
+        let beyond = Beyond { devices: outlined(&self.devices, tenant), policies: outlined(&self.policies, tenant) };
+        Own { devices: self.devices_of(tenant), policies: self.policies_of(tenant), beyond }
+    }
+
+    /// Gives tenants the places that their limits say; none to one that does not exist.
+    pub(super) fn allot(&mut self, groups: &BTreeSet<Group>) {
+        for group in groups {
+            let Group::Tenant(key) = group else { continue };
+            let limits = self.tenants.get(key).map(|stored| stored.decoded().map(|tenant| tenant.spec.limits));
+            let limits = limits.map(|limits| limits.unwrap_or_default().filled());
+            let places = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(SPARE_PLACES);
+            self.devices.allot(key, limits.map_or(0, |limits| places(limits.devices)));
+            self.policies.allot(key, limits.map_or(0, |limits| places(limits.policies)));
+        }
     }
 
     pub(super) fn broker(&mut self, name: &str) -> &mut BrokerCaches {
         self.brokers.entry(name.to_owned()).or_default()
     }
+}
+
+/// The whole objects of a tenant, in the order of their names.
+fn whole<K: Budgeted>(cache: &Cache<Entry<K>>, tenant: &ObjectKey) -> Vec<Arc<Stored<K>>> {
+    cache.group(&Group::Tenant(tenant.clone())).filter_map(|entry| entry.whole()).cloned().collect()
+}
+
+/// What is known of the others.
+fn outlined<K: Budgeted>(cache: &Cache<Entry<K>>, tenant: &ObjectKey) -> Vec<K::Beyond> {
+    let group = Group::Tenant(tenant.clone());
+    cache.group(&group).filter_map(|entry| entry.outlined()).map(|outline| outline.beyond.clone()).collect()
 }
 
 /// The watches of whatever belongs to tenants: one, or one for each namespace that the configuration lists.
@@ -224,31 +254,6 @@ impl Cached for Stored<MqttTenant> {
         groups.push(Group::Namespace(key.namespace.clone()));
         groups.push(Group::Tenant(key));
         groups
-    }
-}
-
-impl Cached for Stored<DeviceCredential> {
-    fn key(&self) -> ObjectKey {
-        key_of(self.meta())
-    }
-
-    fn groups(&self) -> Vec<Group> {
-        let namespace = self.key().namespace;
-        let secret = self.decoded().and_then(|device| device.spec.secret_ref.as_ref());
-        let secret = secret.map(|secret| Group::Secret(ObjectKey::new(namespace.clone(), secret.name.clone())));
-        let tenant = compile::tenant_of_device(self).map(|name| Group::Tenant(ObjectKey::new(namespace, name)));
-        secret.into_iter().chain(tenant).collect()
-    }
-}
-
-impl Cached for Stored<AclPolicy> {
-    fn key(&self) -> ObjectKey {
-        key_of(self.meta())
-    }
-
-    fn groups(&self) -> Vec<Group> {
-        let namespace = self.key().namespace;
-        compile::tenant_of_policy(self).map(|name| Group::Tenant(ObjectKey::new(namespace, name))).into_iter().collect()
     }
 }
 

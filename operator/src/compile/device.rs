@@ -7,47 +7,74 @@ use std::collections::BTreeMap;
 use kube::ResourceExt as _;
 use mqtt_access_core::bundle::{ClientIds, Device, LoginName, Spares, UnixSeconds};
 use mqtt_access_core::credential::{device_key_id, is_client_id};
+use mqtt_access_core::password::Verifier;
 use mqtt_access_core::secret::Secret;
 use mqtt_access_crds::{DeviceCredential, DeviceCredentialSpec, DeviceReady, Stored, Undecodable};
 
+use super::budget::{Age, BeyondDevice, Book, Budget, age};
+use super::exclusive::Shares;
 use super::identity::{Identity, Proof};
 use super::incumbents::NameKind;
-use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport, created};
+use super::{DeviceReport, Gathered, Key, KeyProblem, RotationReport};
+use crate::credential::is_too_costly;
 pub use taken::Contested;
+pub(super) use taken::Refusal;
+use taken::Taken;
 pub(crate) use taken::any_wanted_twice;
-use taken::{Refusal, Taken};
 
 /// The most bytes of labels, and of client attributes, that a device may have.
 const MAX_LABEL_BYTES: usize = 8 * 1024;
+/// The most client IDs that are kept for devices that do not fit.
+const MAX_RESERVED: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Devices {
-    pub(super) devices: Vec<Device>,
+    /// Those that fit by their number, in the order of their age.
+    pub(super) devices: Vec<(Age, Device)>,
+    /// Records that keep the client IDs of those that do not fit.
+    reserved: Vec<Device>,
+    /// Whether there were too many of these.
+    pub(super) keys_closed: bool,
     pub(super) reports: BTreeMap<String, DeviceReport>,
     pub(super) next_change: Option<UnixSeconds>,
     /// Names that several credentials want and none of them got.
     pub(super) contested: Vec<Contested>,
 }
 
-pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
-    let mut sources: Vec<_> = gathered.devices.iter().collect();
-    sources.sort_by_key(|(device, _)| (created(device.as_ref()), device.name_any()));
+pub(super) fn compile(gathered: &Gathered, shares: &Shares, book: &mut Book, now: UnixSeconds) -> Devices {
+    let mut sources: Vec<_> =
+        gathered.devices.iter().map(|(device, key)| (age(device.as_ref()), device, key)).collect();
+    sources.sort_by(|(a, ..), (b, ..)| a.cmp(b));
     let mut devices = Devices::default();
     let mut taken = Taken::of(gathered);
-    for (source, key) in sources {
-        let (device, mut report) = match source.as_result() {
-            Ok(device) => one(gathered, &mut taken, device, key, now),
-            Err(broken) => undecodable(gathered, &mut taken, broken),
+    let prefixes = &gathered.claims.client_id_prefixes;
+    for (age, source, key) in sources {
+        if !book.take(Budget::Devices, 1) {
+            devices.leave_out(prefixes, &mut taken, BeyondDevice::from(source.as_ref()));
+            continue;
+        }
+        let (device, mut report) = match (shares.refusal(&source.name_any()), source.as_result()) {
+            (Some(refusal), _) => (None, told(refusal)),
+            (None, Ok(device)) => one(gathered, &mut taken, device, key, now),
+            (None, Err(broken)) => undecodable(gathered, &mut taken, broken),
         };
         let expiry = device.as_ref().and_then(|device| device.expires_at).filter(|at| *at > now);
         let rotation = report.rotation.as_ref().and_then(|rotation| rotation.next_change(now));
         devices.next_change = devices.next_change.into_iter().chain(expiry).chain(rotation).min();
-        devices.devices.extend(device);
+        devices.devices.extend(device.map(|device| (age, device)));
         report.generation = kube::Resource::meta(source.as_ref()).generation;
         devices.reports.insert(source.name_any(), report);
     }
+    let mut beyond = gathered.beyond.devices.clone();
+    beyond.sort_by_key(BeyondDevice::age);
+    for device in beyond {
+        book.take(Budget::Devices, 1);
+        devices.leave_out(prefixes, &mut taken, device);
+    }
     devices.contested = taken.contested();
-    devices.devices.extend(devices.contested.iter().filter_map(|contested| reserve_contested(gathered, contested)));
+    for contested in devices.contested.clone() {
+        devices.keep(reserve_contested(gathered, &contested));
+    }
     devices
 }
 
@@ -56,13 +83,65 @@ pub(super) fn compile(gathered: &Gathered, now: UnixSeconds) -> Devices {
 fn reserve_contested(gathered: &Gathered, contested: &Contested) -> Option<Device> {
     let Contested { kind, name, devices } = contested;
     let reserved = *kind == NameKind::ClientId && is_owned(gathered, name);
-    reserved.then(|| reserve(devices.join(" and "), ClientIds::from(name.as_str())))?
+    reserved.then(|| reserve(devices.join(" and "), None, ClientIds::from(name.as_str())))?
 }
 
 fn is_owned(gathered: &Gathered, client_id: &str) -> bool {
     let prefixes = &gathered.claims.client_id_prefixes;
     is_client_id(client_id)
         && (prefixes.is_empty() || prefixes.iter().any(|prefix| client_id.starts_with(prefix.as_str())))
+}
+
+impl Devices {
+    /// A device beyond the number that there may be: it cannot log in, and nobody else can with its client ID.
+    fn leave_out(&mut self, prefixes: &[String], taken: &mut Taken, device: BeyondDevice) {
+        let BeyondDevice { name, created: _, generation, client_id } = device;
+        let client_id = client_id.map(ClientIds::One).filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
+        let record = client_id.and_then(|one| reserve(name.clone(), None, one));
+        self.keep(record);
+        let report = DeviceReport { generation, ..told(over_budget(Budget::Devices)) };
+        self.reports.insert(name, report);
+    }
+
+    /// A device whose record does not fit into the bundle.
+    pub(super) fn shrink(&mut self, device: Device) {
+        if let Some(report) = self.reports.get_mut(&device.name) {
+            let generation = report.generation;
+            *report = DeviceReport { generation, ..told(over_budget(Budget::BundleBytes)) };
+        }
+        self.keep(reserve(device.name, device.uid, device.client_id));
+    }
+
+    fn keep(&mut self, record: Option<Device>) {
+        let Some(record) = record else { return };
+        if self.reserved.len() < MAX_RESERVED {
+            self.reserved.push(record);
+        } else {
+            self.keys_closed = true;
+        }
+    }
+
+    /// The records of the bundle.
+    pub(super) fn records(&mut self) -> Vec<Device> {
+        let devices = std::mem::take(&mut self.devices).into_iter().map(|(_, device)| device);
+        let mut devices: Vec<Device> = devices.chain(std::mem::take(&mut self.reserved)).collect();
+        if self.keys_closed {
+            devices
+                .iter_mut()
+                .filter(|device| device.client_id.one().is_none())
+                .for_each(|device| device.disabled = true);
+        }
+        devices
+    }
+}
+
+fn over_budget(budget: Budget) -> Refusal {
+    let message = format!(
+        "the tenant's `limits.{}` has no room for it, because it is among the newest; remove devices, or have the \
+         platform team raise the limit",
+        budget.as_str()
+    );
+    (DeviceReady::OverBudget, message)
 }
 
 fn one(
@@ -80,14 +159,14 @@ fn one(
             let report = told((DeviceReady::Invalid, why.to_owned()));
             let reserved = device.spec.client_id.as_ref().map(|one| ClientIds::One(one.clone()));
             let reserved = reserved.filter(|one| taken.client_ids(prefixes, &name, one).is_ok());
-            return (reserved.and_then(|one| reserve(name, one)), report);
+            return (reserved.and_then(|one| reserve(name, device.uid(), one)), report);
         }
     };
     if let Err(refusal) = taken.client_ids(prefixes, &name, &identity.client_ids) {
         return (None, told(refusal));
     }
     if is_too_large(device) {
-        return (reserve(name, identity.client_ids), too_large());
+        return (reserve(name, device.uid(), identity.client_ids), too_large());
     }
     let found = find(gathered, taken, &name, &identity, key);
     // Without a key the record still keeps the client ID from everybody else.
@@ -136,6 +215,7 @@ fn record(device: &DeviceCredential, client_ids: ClientIds, found: Option<&Found
         name: device.name_any(),
         uid: device.uid(),
         brought_along: secret_ref.is_some(),
+        rests_until: None,
         client_id: client_ids,
         key_id,
         secret,
@@ -158,8 +238,23 @@ fn standing(gathered: &Gathered, device: &Device, now: UnixSeconds) -> (DeviceRe
     } else if device.superuser && !gathered.tenant.spec.superusers_allowed {
         let message = "an ordinary device: its tenant has not set `spec.superusersAllowed`";
         (DeviceReady::SuperuserNotAllowed, message.to_owned())
+    } else if let Some(limit) = costs_more_than(gathered, device) {
+        let message = format!(
+            "the device can log in, and its `passwordHash` costs more than the tenant's `limits.maxBcryptCost` of {limit}, so \
+             that no other one as costly is accepted; make a cheaper one"
+        );
+        (DeviceReady::HashTooCostly, message)
     } else {
         (DeviceReady::Ready, "the device can log in".to_owned())
+    }
+}
+
+/// The limit of its tenant that a hash exceeds: it was accepted before.
+fn costs_more_than(gathered: &Gathered, device: &Device) -> Option<u32> {
+    let limit = gathered.tenant.spec.limits.filled().max_bcrypt_cost;
+    match device.login.as_ref()?.password.as_ref()? {
+        Verifier::Slow(hash) if is_too_costly(hash, limit) => Some(limit),
+        _ => None,
     }
 }
 
@@ -228,18 +323,19 @@ fn undecodable(gathered: &Gathered, taken: &mut Taken, broken: &Undecodable) -> 
     if taken.client_ids(&gathered.claims.client_id_prefixes, &name, &client_id).is_err() {
         return (None, report);
     }
-    (reserve(name, client_id), report)
+    (reserve(name, broken.metadata.uid.clone(), client_id), report)
 }
 
 /// A record that keeps a client ID from everybody. A prefix keeps nobody out, so there is nothing to record.
-fn reserve(name: String, client_ids: ClientIds) -> Option<Device> {
+fn reserve(name: String, uid: Option<String>, client_ids: ClientIds) -> Option<Device> {
     client_ids.one()?;
     Some(Device {
         name,
-        uid: None,
+        uid,
         client_id: client_ids,
         key_id: String::new(),
         brought_along: false,
+        rests_until: None,
         secret: None,
         spares: Spares::default(),
         login: None,

@@ -1,5 +1,7 @@
 //! Policies: each topic is parsed, and each Allow proved to lie in the tenant's topic space.
 
+mod settle;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -10,65 +12,84 @@ use mqtt_access_core::template::Topic;
 use mqtt_access_core::topic::{Filter, covers};
 use mqtt_access_crds::{self as crds, AclPolicy, PolicyAccepted, Stored, Undecodable};
 
-use super::PolicyReport;
+use super::budget::{Age, BeyondPolicy, Book, Budget, Cost, Fit, SPARE_PLACES, age, everyone};
+use super::{Gathered, PolicyReport};
 use crate::finding::{Finding, FindingReason, Place};
 
-/// The most `*` in one glob, and the most globs with one in a tenant: each is compared with the client ID of every device.
+pub(super) use settle::settle;
+
+/// The most `*` in one glob: each is compared with the client ID of every device.
 const MAX_STARS: usize = 4;
-const MAX_GLOBS: usize = 4096;
 /// The most bytes of a policy's subjects; they stand in every part of it.
 const MAX_SUBJECT_BYTES: usize = 64 * 1024;
 
-/// Compiles the policies of one tenant, one after the other, in the order of their names.
-pub(super) struct Compiler<'a> {
-    claims: &'a Claims,
-    globs: usize,
+/// A policy as it would be in force if it fitted.
+pub(super) struct Draft {
+    pub(super) age: Age,
+    pub(super) policy: Policy,
+    pub(super) report: PolicyReport,
+    /// Its first Deny, if it has or may have one.
+    denies: Option<u32>,
+    pub(super) fit: Fit,
 }
 
-impl<'a> Compiler<'a> {
-    pub(super) fn new(claims: &'a Claims) -> Self {
-        Self { claims, globs: 0 }
-    }
-
-    pub(super) fn compile(&mut self, source: &Stored<AclPolicy>) -> (Policy, PolicyReport) {
-        let policy = match source.as_result() {
-            Ok(policy) => policy,
-            Err(broken) => return undecodable(broken),
-        };
-        let subjects: Vec<Subject> = policy.spec.subjects.iter().map(subject).collect();
-        match self.cost(&subjects) {
-            Ok(()) => decoded(policy, subjects, self.claims),
-            Err(fault) => {
-                let denies = policy.spec.rules.iter().any(|rule| rule.effect == crds::Effect::Deny);
-                refused(policy.name_any(), None, denies, &fault)
-            }
-        }
-    }
-
-    /// Why the subjects cost more than a tenant may ask of its broker.
-    fn cost(&mut self, subjects: &[Subject]) -> Result<(), String> {
-        if serde_json::to_string(subjects).map_or(usize::MAX, |text| text.len()) > MAX_SUBJECT_BYTES {
-            return Err(format!("its subjects have more than {MAX_SUBJECT_BYTES} bytes; split the policy"));
-        }
-        let globs = subjects.iter().flat_map(|subject| subject.client_ids.iter().flatten());
-        let stars: Vec<usize> = globs.map(|glob| glob.matches('*').count()).filter(|stars| *stars > 0).collect();
-        if stars.iter().any(|stars| *stars > MAX_STARS) {
-            return Err(format!("a glob of `clientIds` has more than {MAX_STARS} `*`; use fewer"));
-        }
-        if self.globs + stars.len() > MAX_GLOBS {
-            return Err(format!(
-                "the tenant's policies have more than {MAX_GLOBS} globs with `*`; select by label instead"
-            ));
-        }
-        self.globs += stars.len();
-        Ok(())
-    }
+/// Compiles the policies of one tenant, in the order of their age. Of those far beyond their number no more is looked at than a
+/// cache keeps of them, so that the outcome is the same with and without one.
+pub(super) fn compile(gathered: &Gathered, book: &mut Book) -> (Vec<Draft>, Vec<BeyondPolicy>) {
+    let mut sources: Vec<_> = gathered.policies.iter().map(|source| (age(source.as_ref()), source)).collect();
+    sources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let places = book.limit(Budget::Policies).saturating_add(SPARE_PLACES).min(sources.len());
+    let outlined = sources.split_off(places);
+    let beyond = outlined.into_iter().map(|(_, source)| BeyondPolicy::from(source.as_ref()));
+    let beyond = beyond.chain(gathered.beyond.policies.iter().cloned()).collect();
+    let drafts = sources.into_iter().map(|(age, source)| {
+        let fits = book.take(Budget::Policies, 1);
+        let mut draft = draft(age, source, &gathered.claims, book);
+        draft.report.generation = kube::Resource::meta(source.as_ref()).generation;
+        let rules = source.decoded().map(|policy| policy.spec.rules.as_slice()).unwrap_or_default();
+        draft.fit =
+            if fits { book.take_policy(&Cost::of(&draft.policy.subjects, rules)) } else { Fit::Not(Budget::Policies) };
+        draft
+    });
+    (drafts.collect(), beyond)
 }
 
-fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims) -> (Policy, PolicyReport) {
+fn draft(age: Age, source: &Stored<AclPolicy>, claims: &Claims, book: &mut Book) -> Draft {
+    let fit = Fit::Whole;
+    let policy = match source.as_result() {
+        Ok(policy) => policy,
+        Err(broken) => {
+            let (policy, report) = undecodable(broken);
+            let denies = policy.rules.first().map(|rule| rule.index);
+            return Draft { age, policy, report, denies, fit };
+        }
+    };
+    let subjects: Vec<Subject> = policy.spec.subjects.iter().map(subject).collect();
+    let denies = policy.spec.rules.iter().zip(0..).find(|(rule, _)| rule.effect == crds::Effect::Deny);
+    let denies = denies.map(|(_, index)| index);
+    let (policy, report) = match bounded(&subjects) {
+        Ok(()) => decoded(policy, subjects, claims, book),
+        Err(fault) => refused(policy.name_any(), None, denies.is_some(), &fault),
+    };
+    Draft { age, policy, report, denies, fit }
+}
+
+/// Why the subjects of one policy cost too much, whatever others have.
+fn bounded(subjects: &[Subject]) -> Result<(), String> {
+    if serde_json::to_string(subjects).map_or(usize::MAX, |text| text.len()) > MAX_SUBJECT_BYTES {
+        return Err(format!("its subjects have more than {MAX_SUBJECT_BYTES} bytes; split the policy"));
+    }
+    let mut globs = subjects.iter().flat_map(|subject| subject.client_ids.iter().flatten());
+    if globs.any(|glob| glob.matches('*').count() > MAX_STARS) {
+        return Err(format!("a glob of `clientIds` has more than {MAX_STARS} `*`; use fewer"));
+    }
+    Ok(())
+}
+
+fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims, book: &mut Book) -> (Policy, PolicyReport) {
     let mut findings = Vec::new();
     let rules = policy.spec.rules.iter().zip(0..);
-    let rules = rules.filter_map(|(source, index)| rule(source, index, claims, &mut findings)).collect();
+    let rules = rules.filter_map(|(source, index)| rule(source, index, claims, book, &mut findings)).collect();
     let compiled = Policy { name: policy.name_any(), subjects, rules };
     let report = PolicyReport {
         accepted: PolicyAccepted::Accepted,
@@ -80,13 +101,19 @@ fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims) -> (Poli
     (compiled, report)
 }
 
-fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<Finding>) -> Option<Rule> {
+fn rule(
+    source: &crds::Rule,
+    index: u32,
+    claims: &Claims,
+    book: &mut Book,
+    findings: &mut Vec<Finding>,
+) -> Option<Rule> {
     // Without `..`: a field that is added to a rule must be thought of here.
     let crds::Rule { effect, actions, topics, qos, retain } = source;
     let mut keep = Vec::new();
     let mut unreadable = false;
     for (topic, place) in topics.iter().zip(0..) {
-        match check(topic, *effect, claims) {
+        match check(topic, *effect, claims).and_then(|()| check_depth(topic, *effect, book)) {
             Ok(()) => keep.push(topic.clone()),
             Err((reason, message)) => {
                 unreadable |= *effect == crds::Effect::Deny;
@@ -111,6 +138,22 @@ fn rule(source: &crds::Rule, index: u32, claims: &Claims, findings: &mut Vec<Fin
         }),
         _ => None,
     }
+}
+
+/// Whether a valid topic has no more levels than there may be.
+fn check_depth(topic: &str, effect: crds::Effect, book: &mut Book) -> Result<(), (FindingReason, String)> {
+    let levels = topic.split('/').count();
+    if book.takes_levels(levels) {
+        return Ok(());
+    }
+    let limit = book.limit(Budget::TopicLevels);
+    let until = match effect {
+        crds::Effect::Deny => "everything is denied to the policy's subjects",
+        crds::Effect::Allow => "it allows nothing",
+    };
+    let message =
+        format!("it has {levels} levels, and the tenant's `limits.topicLevels` is {limit}; until then {until}");
+    Err((FindingReason::OverBudget, message))
 }
 
 /// Why a topic of a rule is not in force, and what is so instead.
@@ -204,7 +247,6 @@ fn undecodable(broken: &Undecodable) -> (Policy, PolicyReport) {
 
 /// A policy that is not in force: its Allow rules allow nothing, and a Deny rule denies everything.
 fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &str) -> (Policy, PolicyReport) {
-    let everyone = || vec![Subject { everyone: true, ..Subject::default() }];
     let rules = if denies { vec![deny_everything(0)] } else { Vec::new() };
     let effect = if denies { "everything is denied to its subjects" } else { "it allows nothing" };
     let report = PolicyReport {
@@ -231,7 +273,7 @@ fn known_subjects(broken: &Undecodable) -> Option<Vec<Subject>> {
     subjects.filter(|subjects| !subjects.is_empty())
 }
 
-fn only_allows(broken: &Undecodable) -> bool {
+pub(super) fn only_allows(broken: &Undecodable) -> bool {
     let rules = broken.spec.get("rules").and_then(serde_json::Value::as_array);
     let allows = |rule: &serde_json::Value| rule.get("effect").and_then(serde_json::Value::as_str) == Some("Allow");
     rules.is_some_and(|rules| !rules.is_empty() && rules.iter().all(allows))
@@ -248,6 +290,7 @@ pub(crate) fn tenant_of(policy: &Stored<AclPolicy>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use mqtt_access_crds::Limits;
     use serde_json::{Value, json};
 
     use super::*;
@@ -257,11 +300,11 @@ mod tests {
     }
 
     fn compile(spec: &Value) -> (Policy, PolicyReport) {
-        let claims = claims();
         let object = json!({"apiVersion": "mqttaccess.io/v1alpha1", "kind": "AclPolicy",
             "metadata": {"namespace": "ns", "name": "p"}, "spec": spec});
         let stored: Stored<AclPolicy> = serde_json::from_value(object).unwrap();
-        Compiler::new(&claims).compile(&stored)
+        let Draft { policy, report, .. } = draft(age(&stored), &stored, &claims(), &mut Book::new(&Limits::default()));
+        (policy, report)
     }
 
     fn spec(subjects: &Value, effect: &str) -> Value {
@@ -296,15 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn globs_are_bounded_one_by_one_and_together() {
+    fn globs_are_bounded_one_by_one() {
         let (policy, report) = compile(&spec(&json!([{"clientIds": ["*a*b*c*d*"]}]), "Allow"));
         assert_eq!((policy.rules.len(), report.accepted), (0, PolicyAccepted::Invalid));
-        let claims = claims();
-        let mut compiler = Compiler::new(&claims);
-        let subject =
-            |count: usize| vec![Subject { client_ids: Some(vec!["a*".to_owned(); count]), ..Subject::default() }];
-        assert_eq!(compiler.cost(&subject(MAX_GLOBS)), Ok(()));
-        assert!(compiler.cost(&subject(1)).is_err());
-        assert_eq!(compiler.cost(&[Subject { client_ids: Some(vec!["a".to_owned()]), ..Subject::default() }]), Ok(()));
+        let (policy, report) = compile(&spec(&json!([{"clientIds": ["*a*b*c*"]}]), "Deny"));
+        assert_eq!((policy.rules.len(), report.accepted), (1, PolicyAccepted::Accepted));
     }
 }

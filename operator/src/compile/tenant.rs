@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Revocations, SessionRules, Space, Spares, Tenant};
+use mqtt_access_core::bundle::{AccessKey, Claims, KeyUse, Resting, Revocations, SessionRules, Space, Spares, Tenant};
 use mqtt_access_core::client::Mode;
 use mqtt_access_core::credential::{MacAlgorithm, access_key_id};
 use mqtt_access_crds as crds;
@@ -11,6 +11,7 @@ use mqtt_access_crds::{
     AuthMode, Authentication, MqttTenant, MqttTenantSpec, SignatureAlgorithm, TokenLimits, TokenRevocations,
 };
 
+use super::exclusive::{Shares, is_exclusive};
 use super::{Gathered, Key, KeyReport, RotationReport, created};
 
 /// What a tenant claims. Topics that begin with `$` are the broker's own and are left out unless its configuration
@@ -28,7 +29,7 @@ pub fn wanted_claims(tenant: &MqttTenant, dollar_topics: bool) -> Claims {
     }
 }
 
-pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
+pub(super) fn compile(gathered: &Gathered, shares: &Shares) -> (Tenant, Vec<KeyReport>) {
     let tenant = &gathered.tenant;
     // Without `..`: a field that is added to the spec must be thought of here.
     let MqttTenantSpec {
@@ -42,9 +43,17 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         authentication,
         token_revocations,
         superusers_allowed,
+        // Whatever exceeds them is not in the bundle.
+        limits: _,
+        exclusive_client_ids: _,
+        people_client_id_prefixes,
+        released_client_ids: _,
     } = &tenant.spec;
-    let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds } } = authentication;
-    let (access_keys, reports) = access_keys(gathered);
+    let exclusive_client_ids = is_exclusive(&tenant.spec);
+    let people_prefixes = if exclusive_client_ids { people_client_id_prefixes.clone() } else { Vec::new() };
+    let Authentication { modes, signature_algorithms, token: TokenLimits { max_ttl_seconds, require_sub } } =
+        authentication;
+    let (access_keys, reports) = access_keys(gathered, shares);
     let compiled = Tenant {
         namespace: tenant.namespace().unwrap_or_default(),
         name: tenant.name_any(),
@@ -61,7 +70,13 @@ pub(super) fn compile(gathered: &Gathered) -> (Tenant, Vec<KeyReport>) {
         scram: Some(gathered.scram),
         token_max_ttl: *max_ttl_seconds,
         token_revocations: revocations(token_revocations, gathered),
-        sessions: SessionRules::default(),
+        sessions: SessionRules {
+            require_sub: *require_sub,
+            will_grace_seconds: gathered.will_grace_seconds,
+            exclusive_client_ids,
+            people_prefixes,
+            resting: Resting::default(),
+        },
         acl_delivery: gathered.acl_delivery,
     };
     (compiled, reports)
@@ -100,7 +115,7 @@ fn algorithm(algorithm: SignatureAlgorithm) -> MacAlgorithm {
     }
 }
 
-fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
+fn access_keys(gathered: &Gathered, shares: &Shares) -> (Vec<AccessKey>, Vec<KeyReport>) {
     let mut taken = BTreeSet::new();
     let keys = gathered.tenant.spec.access_keys.iter().map(|spec| {
         let default_id = access_key_id(&gathered.claims.instance_id, &spec.name);
@@ -120,6 +135,7 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
                 (default_id, None, Spares::default(), Err("its Secret was not looked at; reconcile again".to_owned()))
             }
         };
+        let (client_id_prefixes, prefix_problem) = shares.of_key(&gathered.tenant.spec, spec);
         let key = AccessKey {
             name: spec.name.clone(),
             id,
@@ -128,8 +144,9 @@ fn access_keys(gathered: &Gathered) -> (Vec<AccessKey>, Vec<KeyReport>) {
             disabled: spec.disabled,
             generated: spec.secret_ref.is_none(),
             uses: spec.uses.iter().map(|use_| key_use(*use_)).collect(),
+            client_id_prefixes,
         };
-        (key, report_of(&spec.name, report))
+        (key, KeyReport { prefix_problem, ..report_of(&spec.name, report) })
     });
     keys.unzip()
 }
@@ -138,8 +155,12 @@ fn report_of(name: &str, outcome: Result<(String, String, RotationReport), Strin
     let name = name.to_owned();
     match outcome {
         Ok((id, secret_name, rotation)) => {
-            KeyReport { name, id: Some(id), secret_name: Some(secret_name), rotation: Some(rotation), problem: None }
+            let (id, secret_name, rotation) = (Some(id), Some(secret_name), Some(rotation));
+            KeyReport { name, id, secret_name, rotation, problem: None, prefix_problem: None }
         }
-        Err(problem) => KeyReport { name, id: None, secret_name: None, rotation: None, problem: Some(problem) },
+        Err(problem) => {
+            let problem = Some(problem);
+            KeyReport { name, id: None, secret_name: None, rotation: None, problem, prefix_problem: None }
+        }
     }
 }

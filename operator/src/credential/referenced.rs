@@ -1,7 +1,7 @@
 //! Secrets that users bring along: which may be used, and what is read from them. No message quotes what they hold.
 
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
-use mqtt_access_core::password::{HashError, ImportedHash, MAX_PASSWORD_BYTES};
+use mqtt_access_core::password::{HashCost, HashError, ImportedHash, MAX_PASSWORD_BYTES};
 use mqtt_access_core::secret::Secret;
 
 use super::problem;
@@ -50,6 +50,24 @@ pub(crate) fn read_password(name: &str, secret: &KubeSecret, scram: bool) -> Res
         (Some(_), Some(_)) => Err(invalid(name, "has both `password` and `passwordHash`; remove one of them")),
         (None, None) => Err(invalid(name, "has neither `password` nor `passwordHash`; put one of them there")),
     }
+}
+
+/// Why a hash is refused that costs more than its tenant accepts; `None` where it does not.
+pub(crate) fn too_costly(name: &str, hash: &ImportedHash, max_bcrypt_cost: u32) -> Option<String> {
+    is_too_costly(hash, max_bcrypt_cost).then(|| {
+        invalid(
+            name,
+            &format!(
+                "has a `passwordHash` that costs more to check than bcrypt at the tenant's `limits.maxBcryptCost` of {max_bcrypt_cost}; \
+                 make a cheaper one, or have the platform team raise the limit"
+            ),
+        )
+    })
+}
+
+/// Whether checking a hash is more work than its tenant accepts.
+pub(crate) fn is_too_costly(hash: &ImportedHash, max_bcrypt_cost: u32) -> bool {
+    hash.cost() > HashCost::cap(max_bcrypt_cost)
 }
 
 /// Whether a Secret may be referred to at all.
@@ -117,13 +135,13 @@ mod tests {
         // Brought along, even one that looks generated may have been chosen: nobody knows where else it is used.
         let random = [("password", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopo"), ("username", "ignored")];
         assert!(matches!(read(&random, false), Ok(Password::Chosen(_))));
-        let cost_31 = BCRYPT.replace("$04$", "$31$");
+        let cost_15 = BCRYPT.replace("$04$", "$15$");
         for (entries, scram, expected) in [
             (&[][..], false, "neither `password` nor `passwordHash`"),
             (&[("password", "")], false, "neither"),
             (&[("password", "correct horse"), ("passwordHash", BCRYPT)], false, "both"),
             (&[("passwordHash", BCRYPT)], true, "take `Scram` out"),
-            (&[("passwordHash", &cost_31)], false, "`passwordHash` that costs too much"),
+            (&[("passwordHash", &cost_15)], false, "`passwordHash` that costs too much"),
             (&[("passwordHash", "correct horse")], false, "`passwordHash` that is not a password hash of a known form"),
             (&[("password", "hunter2")], false, "fewer than 8 bytes"),
             (&[("password", "correct horse\n")], false, "line break"),
@@ -131,7 +149,16 @@ mod tests {
         ] {
             let told = read(entries, scram).unwrap_err();
             assert!(told.contains(expected), "{told}");
-            assert!(!told.contains("horse") && !told.contains("hunter") && !told.contains("$31$"), "{told}");
+            assert!(!told.contains("horse") && !told.contains("hunter") && !told.contains("$15$"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_hash_may_cost_what_its_tenant_accepts() {
+        let hash = |cost: &str| BCRYPT.replace("$04$", cost).parse::<ImportedHash>().unwrap();
+        assert_eq!(too_costly("s", &hash("$12$"), 12), None);
+        let told = too_costly("s", &hash("$13$"), 12).unwrap();
+        assert!(told.contains("`limits.maxBcryptCost` of 12") && !told.contains("$13$"), "{told}");
+        assert_eq!(too_costly("s", &hash("$13$"), 14), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mqtt_access_core::bundle::{AccessKey, ClientIds, Device, Tenant};
+use mqtt_access_core::bundle::{AccessKey, ClientIds, Device, SessionRules, Tenant};
 use mqtt_access_core::index::TenantIndex;
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         scram,
         token_max_ttl,
         token_revocations,
-        sessions,
+        sessions: SessionRules { require_sub, will_grace_seconds, exclusive_client_ids, people_prefixes, resting: _ },
         acl_delivery,
     } = before;
     let lines = [
@@ -72,19 +72,23 @@ fn tenant(before: &Tenant, after: &Tenant) -> Vec<String> {
         setting("scram", scram, &after.scram),
         setting("token.maxTtlSeconds", token_max_ttl, &after.token_max_ttl),
         setting("tokenRevocations", token_revocations, &after.token_revocations),
-        setting("sessions", sessions, &after.sessions),
+        setting("token.requireSub", require_sub, &after.sessions.require_sub),
+        setting("willGraceSeconds", will_grace_seconds, &after.sessions.will_grace_seconds),
+        setting("exclusiveClientIds", exclusive_client_ids, &after.sessions.exclusive_client_ids),
+        setting("peopleClientIdPrefixes", people_prefixes, &after.sessions.people_prefixes),
         setting("aclDelivery", acl_delivery, &after.acl_delivery),
     ];
     lines.into_iter().flatten().map(|line| format!("~ {line}")).collect()
 }
 
 fn access_key(before: &AccessKey, after: &AccessKey) -> Vec<String> {
-    let AccessKey { name: _, id, secret, spares: _, disabled, generated: _, uses } = before;
+    let AccessKey { name: _, id, secret, spares: _, disabled, generated: _, uses, client_id_prefixes } = before;
     let lines = [
         setting("id", id, &after.id),
         setting("usable", &secret.is_some(), &after.secret.is_some()),
         setting("disabled", disabled, &after.disabled),
         setting("uses", uses, &after.uses),
+        setting("clientIdPrefixes", client_id_prefixes, &after.client_id_prefixes),
     ];
     lines.into_iter().flatten().collect()
 }
@@ -105,6 +109,7 @@ fn device(before: &Device, after: &Device) -> Vec<String> {
         disabled,
         superuser,
         expires_at,
+        rests_until: _,
     } = before;
     let ways = |device: &Device| -> (Option<String>, bool, bool) {
         let login = device.login.as_ref();

@@ -130,6 +130,8 @@ fn who_comes_who_goes_and_who_is_shut_out_is_told_by_name() {
     ] {
         assert!(told.contains(&expected.to_owned()), "{expected} in {told:?}");
     }
+    let required = after.replace("instanceId: i", "instanceId: i\n  authentication: {token: {requireSub: true}}");
+    assert!(lines(&after, &required).contains(&"~ token.requireSub: false -> true".to_owned()));
     let suspended = after.replace("instanceId: i", "instanceId: i\n  suspended: true");
     assert!(lines(&after, &suspended).contains(&"~ suspended: false -> true".to_owned()));
     assert_eq!(lines(&after, "").first().map(String::as_str), Some("- MqttTenant a/t, broker default"));

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::before::Past;
 use super::claims::{Collision, Decided, Owned, decide};
 use super::secrets::{Found, Secrets, SecretsError, Wanted};
-use crate::compile::{Gathered, Identity, Key, KeyProblem, Proof};
+use crate::compile::{Beyond, BeyondDevice, Gathered, Identity, Key, KeyProblem, Proof, age, within};
 use crate::config::{Broker, Config};
 use crate::credential::{Owner, problem};
 use crate::finding::Told;
@@ -120,6 +120,7 @@ fn one(
             instance_id: &claims.instance_id,
             scram: false,
             password: false,
+            max_bcrypt_cost: tenant.spec.limits.filled().max_bcrypt_cost,
         })?;
         // A password is no access key; without an entry its report says so.
         if let Found::Key(key) = found {
@@ -129,23 +130,31 @@ fn one(
     let own =
         |of: &str, namespace_of: Option<String>| of == tenant.name_any() && namespace_of.as_deref() == Some(&namespace);
     let devices = objects.devices.iter().filter(|device| own(&device.spec.tenant_ref.name, device.namespace()));
-    let devices = self::devices(sources, devices, broker, &claims.instance_id, &ticket_key)?;
+    // One that does not fit needs no Secret.
+    let (devices, beyond) = within(devices.collect(), tenant.spec.limits.filled().devices, |device| age(*device));
+    let beyond = beyond.into_iter().map(|device| BeyondDevice::from(&Stored::from(device.clone()))).collect();
+    let beyond = Beyond { devices: beyond, ..Beyond::default() };
+    let devices = self::devices(sources, devices.into_iter(), broker, tenant, &ticket_key)?;
     let policies = objects.policies.iter().filter(|policy| own(&policy.spec.tenant_ref.name, policy.namespace()));
     let policies = policies.map(|policy| Arc::new(Stored::from(policy.clone()))).collect();
     let (tenant, claims, revoked_tokens) = (Arc::clone(tenant), claims.clone(), BTreeSet::new());
-    let (scram, acl_delivery) = (broker.scram.into(), broker.acl_delivery);
     let (incumbents, seniority) = (past.before.get(&namespace, &tenant.name_any()), past.seniority);
     let incumbents = incumbents.map(|published| Arc::clone(&published.incumbents));
     Ok(Gathered {
         tenant,
         claims,
         ticket_key,
-        scram,
-        acl_delivery,
+        scram: broker.scram.into(),
+        acl_delivery: broker.acl_delivery,
+        will_grace_seconds: broker.will_grace_seconds,
         revoked_tokens,
         access_keys,
         devices,
         policies,
+        beyond,
+        // Manifests have no UIDs: what is gone cannot be told from what was made anew.
+        before: None,
+        session_expiry: 0,
         incumbents,
         seniority,
     })
@@ -157,7 +166,7 @@ fn devices<'o>(
     sources: &mut Sources<'_>,
     devices: impl Iterator<Item = &'o DeviceCredential>,
     broker: &Broker,
-    instance_id: &str,
+    tenant: &MqttTenant,
     ticket_key: &Secret,
 ) -> Result<Devices, GatherError> {
     // A key, or the Secret whose password is derived from.
@@ -166,7 +175,7 @@ fn devices<'o>(
     for device in devices {
         let key = match Identity::of(&device.spec) {
             Err(why) => Ok(problem(KeyProblem::Invalid, why.to_owned())),
-            Ok(identity) => match find(sources.secrets, device, &identity, instance_id)? {
+            Ok(identity) => match find(sources.secrets, device, &identity, tenant)? {
                 Found::Key(key) => Ok(key),
                 Found::Password(password, secret) => {
                     if let Proof::Login(by) = &identity.proof {
@@ -194,7 +203,7 @@ fn find(
     secrets: &mut Secrets,
     device: &DeviceCredential,
     identity: &Identity,
-    instance_id: &str,
+    tenant: &MqttTenant,
 ) -> Result<Found, SecretsError> {
     let Identity { client_ids, proof } = identity;
     let (owner, scram, password) = match proof {
@@ -206,9 +215,10 @@ fn find(
         reference: device.spec.secret_ref.as_ref().map(|secret| secret.name.as_str()),
         generated: &names::device_secret(&device.name_any()),
         owner,
-        instance_id,
+        instance_id: &tenant.spec.instance_id,
         scram,
         password,
+        max_bcrypt_cost: tenant.spec.limits.filled().max_bcrypt_cost,
     })
 }
 

@@ -21,7 +21,7 @@ use super::gather::missing;
 use crate::compile::{Key, KeyProblem, Rotated};
 use crate::credential::{
     Content, NoRandomness, Owner, content, generate, generated_data, is_of, is_switched, own_password, previous_of,
-    problem, random, read_key, read_password,
+    problem, random, read_key, read_password, too_costly,
 };
 use crate::login::Password;
 use crate::manifest::yaml::{self, YamlError};
@@ -67,6 +67,8 @@ pub(super) struct Wanted<'a> {
     pub(super) scram: bool,
     /// Whether a password is to be compared with it.
     pub(super) password: bool,
+    /// The dearest hash that the tenant may bring along.
+    pub(super) max_bcrypt_cost: u32,
 }
 
 /// What a Secret holds.
@@ -119,7 +121,8 @@ impl Secrets {
 
     /// What the Secret of an owner holds: the one it refers to, or the one made for it.
     pub(super) fn find(&mut self, wanted: &Wanted<'_>) -> Result<Found, SecretsError> {
-        let Wanted { namespace, reference, generated, owner, instance_id, scram, password: _ } = *wanted;
+        let Wanted { namespace, reference, generated, owner, instance_id, scram, password: _, max_bcrypt_cost } =
+            *wanted;
         if self.placeholders {
             return Ok(Found::Key(self.placeholder(wanted)));
         }
@@ -147,7 +150,7 @@ impl Secrets {
             }
         }
         match (owner, reference) {
-            (Owner::Login { .. }, Some(_)) => Ok(match read_password(name, &secret, scram) {
+            (Owner::Login { .. }, Some(_)) => Ok(match affordable(name, &secret, scram, max_bcrypt_cost) {
                 Ok(password) => Found::Password(password, name.to_owned()),
                 Err(why) => Found::Key(problem(KeyProblem::Invalid, why)),
             }),
@@ -166,7 +169,8 @@ impl Secrets {
 
     /// A key that is as good as any. The ID in a Secret brought along counts: usernames have it.
     fn placeholder(&self, wanted: &Wanted<'_>) -> Key {
-        let Wanted { namespace, reference, generated, owner, instance_id: _, scram, password } = *wanted;
+        let Wanted { namespace, reference, generated, owner, instance_id: _, scram, password, max_bcrypt_cost: _ } =
+            *wanted;
         let secret_name = reference.unwrap_or(generated).to_owned();
         let secret = || Secret::new(vec![0; 32]);
         let known = self.known.get(&(namespace.to_owned(), secret_name.clone())).filter(|_| reference.is_some());
@@ -236,6 +240,16 @@ impl Secrets {
         self.known.insert((namespace.to_owned(), name.to_owned()), secret);
         Ok(())
     }
+}
+
+/// A password, or a hash that costs no more than the tenant accepts.
+fn affordable(name: &str, secret: &KubeSecret, scram: bool, max_bcrypt_cost: u32) -> Result<Password, String> {
+    let password = read_password(name, secret, scram)?;
+    let refused = match &password {
+        Password::Hashed(hash) => too_costly(name, hash, max_bcrypt_cost),
+        Password::Chosen(_) | Password::Generated(_) => None,
+    };
+    refused.map_or(Ok(password), Err)
 }
 
 /// Of a Secret that was taken out of a cluster while it held two keys: both are accepted, until the same end as there.

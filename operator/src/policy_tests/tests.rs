@@ -48,12 +48,15 @@ fn gathered(tests: &Value) -> Gathered {
     let spec = json!({"tenantRef": {"name": "t"}, "subjects": [{"everyone": true}], "rules": rules, "tests": tests});
     let policy = Arc::new(object::<Stored<AclPolicy>>("AclPolicy", "p", &spec));
     Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: mqtt_access_core::secret::Secret::new(vec![1; 32]),
         scram: mqtt_access_core::scram::ScramSettings::default(),
         revoked_tokens: std::collections::BTreeSet::new(),
         acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
+        will_grace_seconds: 0,
         access_keys: [("backend".to_owned(), key())].into(),
         devices: vec![
             (device("dev1", json!({})), key()),
@@ -63,6 +66,7 @@ fn gathered(tests: &Value) -> Gathered {
         policies: vec![policy],
         incumbents: None,
         seniority: crate::compile::Seniority::Known,
+        beyond: crate::compile::Beyond::default(),
     }
 }
 

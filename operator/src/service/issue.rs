@@ -51,8 +51,13 @@ pub(super) enum Refusal {
     NotAllowed(String),
     #[error("a token lasts at least {MIN_LIFETIME} seconds")]
     Short,
-    #[error("the client ID is not valid, or begins with none of the tenant's prefixes")]
+    #[error("the client ID is not valid, or begins with none of the prefixes of the tenant and of the access key")]
     ClientId,
+    #[error(
+        "the tenant takes no token without `sub` (`spec.authentication.token.requireSub`); name the client ID in `clientId`, \
+         as only the API under /v1 can"
+    )]
+    NoClientId,
     #[error("the token would not fit into an MQTT password; name fewer or shorter resources")]
     Long,
     #[error(
@@ -82,8 +87,10 @@ pub(super) fn issue(
         return Err(Refusal::Key);
     }
     let Order { act, resources, expires_at, client_id } = order;
-    if client_id.is_some_and(|client_id| !owns(issuer, client_id)) {
-        return Err(Refusal::ClientId);
+    match client_id {
+        None if tenant.sessions.require_sub => return Err(Refusal::NoClientId),
+        Some(client_id) if !issuer.index.opens(key, client_id) => return Err(Refusal::ClientId),
+        _ => {}
     }
     let resources = resources_of(issuer, key, act, resources, client_id)?;
     if expires_at.saturating_sub(now) < MIN_LIFETIME {
@@ -155,6 +162,8 @@ pub(super) fn examine(
         Err(Reason::Suspended)
     } else if !tenant.modes.contains(&Mode::Token) {
         Err(Reason::ModeNotAccepted)
+    } else if tenant.sessions.require_sub && token.client_id.is_none() {
+        Err(Reason::TokenWithoutClientId)
     } else if key.disabled {
         Err(Reason::Disabled)
     } else {

@@ -127,6 +127,7 @@ fn key(name: &str, uses: &[KeyUse]) -> AccessKey {
         secret: Some(Secret::from(secret(name).as_str())),
         disabled: name == "disabled",
         generated: true,
+        client_id_prefixes: None,
         uses: uses.iter().copied().collect(),
         spares: Spares::default(),
     }

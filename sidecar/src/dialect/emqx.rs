@@ -12,6 +12,9 @@
 //!   policy, a suspension, a revoked key or token reaches what the list decides when the client connects the next time**, and what
 //!   is asked at once. Whoever cannot wait has to kick the client. After `expire_at` EMQX ends the session, and the list
 //!   allows nothing more.
+//! - EMQX asks about a last will after the session's expiry and does not say that it is one. `willGraceSeconds` of the broker,
+//!   0 by default, lets an expired session publish for so long; a client whose session EMQX has not ended yet has these seconds
+//!   too.
 //! - SCRAM users are told of on a path of their own; see [`scram`].
 //! - EMQX strips `$share/{group}/`, `$queue/`, `$exclusive/` and `$delayed/{seconds}/` before it asks.
 //! - What EMQX caches: verdicts per client, 32 entries for a minute (up to 6.1 subscriptions too; 6.2 and later only
@@ -19,8 +22,8 @@
 //!   long a change may not reach it. Turn both caches off, or let authorization requests carry the ticket, which the
 //!   cache's key then holds. A session's subscriptions are never asked again.
 //! - EMQX sends up to 100 requests over one connection without waiting for answers (`enable_pipelining`), and HTTP answers
-//!   come in that order: a login that waits for a slow hash holds up those behind it, a second at first and then a quarter of
-//!   the time. Where passwords are slow, set `enable_pipelining` to 1 and `pool_size` to the logins at a time.
+//!   come in that order: a login that waits for a slow hash holds up those behind it; of each address a second at first, and then
+//!   a quarter of the time. Where passwords are slow, set `enable_pipelining` to 1 and `pool_size` to the logins at a time.
 
 mod scram;
 
@@ -37,7 +40,7 @@ use crate::fields::{Fields, Malformed, Value};
 use crate::peer::Peer;
 
 const JSON: &str = "application/json";
-const DENY: &str = r#"{"result":"deny"}"#;
+pub(super) const DENY: &str = r#"{"result":"deny"}"#;
 
 #[derive(Serialize)]
 struct LoginReply<'a> {
@@ -97,9 +100,9 @@ fn authorize<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Ma
     let session = Session { ticket: fields.text("ticket")?.unwrap_or_default(), client_id };
     let target = target.map_err(|_| Malformed)?;
     let request = Request { target, qos, retain, notation: Notation::Mqtt };
-    let Judged { verdict, tenant, token_code } = view.index.authorize(session, &request, view.now);
+    let Judged { verdict, tenant, token_code } = view.index.authorize_last_will(session, &request, view.now);
     let (client_id, topic, outcome) = (Some(client_id), Some(topic), Outcome::Verdict(verdict));
-    Ok(Judgement { about, client_id, topic, tenant, outcome, token_code })
+    Ok(Judgement { about, client_id, topic, tenant, outcome, token_code, login: None })
 }
 
 fn qos(fields: &Fields) -> Result<Option<Qos>, Malformed> {

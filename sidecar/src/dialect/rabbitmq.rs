@@ -1,7 +1,8 @@
 //! RabbitMQ: `rabbitmq_auth_backend_http` with the MQTT plugin in front. Replies are `allow` or `deny`, exactly.
 //!
-//! An allowed login is `allow` and nothing else, though tags could follow: RabbitMQ would make an atom of each, which its
-//! VM never frees. RabbitMQ tells no peer address at a login, so failed ones are limited by identity only.
+//! An allowed login is `allow` and eight tags: the number of the login, which RabbitMQ repeats in every question of that
+//! connection. RabbitMQ makes an atom of each tag, which its VM never frees: they are of a closed list of 128
+//! ([`crate::login_number`]). RabbitMQ tells no peer address at a login, so failed ones are limited by name only.
 //!
 //! RabbitMQ brings no ticket back. A login puts it into the login table under (virtual host, username, client ID), and every
 //! other question is judged by the ticket found there, as it stands now; without an entry there is no allow.
@@ -19,6 +20,11 @@
 //! that carry its own client ID; so neither AMQP nor a foreign session can be reached. A virtual host is only another
 //! place with the same topics: policies are the same in all of them, and a login counts in its own.
 //!
+//! **Persistent sessions** of RabbitMQ 3.10 belong to a client ID, and go to the next client that has it. The login table remembers
+//! whose session it is, and `read` on its queue is denied to another principal until that one has started clean: see
+//! `login_table/marks.rs`. From 3.12 on RabbitMQ asks other questions, some of them only once: a clean start could not be shown
+//! there. It asks on other paths (`/rabbitmq/v4/...`), its sessions are not kept apart, and its logins get no number.
+//!
 //! **Topics** arrive as routing keys, with `/` written as `.` and `+` as `*`. They are translated back; what was a `.` or
 //! a `*` in the topic itself cannot be told, which the index allows for (`Notation::Dotted`) and why client IDs
 //! with either cannot log in. Prefixes such as `$share` are plain topics to RabbitMQ and are refused.
@@ -27,32 +33,49 @@
 //! second without traffic. A busy publisher is not asked again, and neither is an established subscription; sessions
 //! that persist keep their bindings. A denied subscribe or publish closes the connection.
 
-use std::sync::Arc;
-
-use mqtt_access_core::index::{Credentials, Judged, Login, Session, TenantIndex};
+use mqtt_access_core::index::{Credentials, Judged, Login, TenantIndex};
 use mqtt_access_core::topic::prefix::{Prefixes, publish_name, subscribe_filter};
 use mqtt_access_core::verdict::{Notation, Reason, Request, Target, Verdict};
 
 use super::{About, Attempt, Judgement, Outcome, Reply, View};
 use crate::fields::{Fields, Malformed};
-use crate::login_table::{Accepted, DEFAULT_VHOST, LoginKey};
+use crate::login_number::LoginNumber;
+use crate::login_table::{Accepted, DEFAULT_VHOST, LoggedIn, LoginKey, Queue, QueuePermission, SessionKey};
 
 const EXCHANGE: &str = "amq.topic";
 /// QoS 0 and QoS 1 subscriptions of one client have a queue each.
-const QUEUE_SUFFIXES: [&str; 2] = ["qos0", "qos1"];
+const QUEUE_SUFFIXES: [(&str, Queue); 2] = [("qos0", Queue::Transient), ("qos1", Queue::Persistent)];
 
-pub(super) fn judge<'a>(endpoint: &str, fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
+/// Whether the broker's questions tell whose session a client takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sessions {
+    /// They do, and only its owner may.
+    Kept,
+    /// They do not, as far as is known.
+    NotKept,
+}
+
+pub(super) fn judge<'a>(
+    endpoint: &str,
+    fields: &'a Fields,
+    view: View<'a>,
+    sessions: Sessions,
+) -> Result<Judgement<'a>, Malformed> {
     match endpoint {
         "vhost" => vhost(fields, view),
-        "resource" => resource(fields, view),
+        "resource" => resource(fields, view, sessions),
         "topic" => topic(fields, view),
         _ => Err(Malformed),
     }
 }
 
-pub(super) fn write(outcome: &Outcome<'_>) -> Reply {
-    let body = if outcome.is_allow() { "allow" } else { "deny" };
-    Reply { status: 200, content_type: "text/plain", body: body.to_owned() }
+pub(super) fn write(outcome: &Outcome<'_>, login: Option<LoginNumber>) -> Reply {
+    let body = match (outcome.is_allow(), login) {
+        (true, Some(login)) => format!("allow {}", login.tags()),
+        (true, None) => "allow".to_owned(),
+        (false, _) => "deny".to_owned(),
+    };
+    Reply { status: 200, content_type: "text/plain", body }
 }
 
 pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Reason> {
@@ -67,20 +90,22 @@ pub(super) fn login(fields: &Fields) -> Result<Attempt<'_>, Reason> {
     Ok(Attempt { credentials: Credentials { username, password, client_id }, peer: None, vhost })
 }
 
-pub(super) fn remember(attempt: &Attempt<'_>, login: &Login, view: View<'_>) {
+/// Puts a login into the table; `None` where its tenant has just gone.
+pub(super) fn remember(attempt: &Attempt<'_>, login: &Login, view: View<'_>) -> Option<LoginNumber> {
     let Attempt { credentials: Credentials { username, password: _, client_id }, peer: _, vhost } = *attempt;
-    let (ticket, expires_at, proves_client_id) = (login.ticket(), login.expires_at(), login.proves_client_id());
-    view.logins.enter(
-        key(vhost, username, client_id, view),
-        Accepted { ticket, expires_at, proves_client_id },
-        view.now,
-    );
+    let kept = view.index.keep(login)?;
+    let accepted = Accepted { kept, expires_at: login.expires_at(), proves_client_id: login.proves_client_id() };
+    Some(view.logins.enter(key(vhost, username, client_id, view), accepted, view.now))
 }
 
 /// Where a login stands in the login table.
 fn key(vhost: &str, username: &str, client_id: &str, view: View<'_>) -> LoginKey {
-    let tenant = view.index.tenant_of_client(client_id).map(TenantIndex::instance_id);
-    LoginKey::new(tenant.unwrap_or_default(), vhost, username, client_id)
+    LoginKey::new(tenant_of(client_id, view), vhost, username, client_id)
+}
+
+/// Whose share of the table a client ID takes.
+fn tenant_of<'a>(client_id: &str, view: View<'a>) -> &'a str {
+    view.index.tenant_of_client(client_id).map(TenantIndex::instance_id).unwrap_or_default()
 }
 
 fn vhost_of(fields: &Fields) -> Result<&str, Malformed> {
@@ -94,26 +119,52 @@ fn vhost<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
     Ok(judgement(About::Resource, client_id, None, &judged))
 }
 
-fn resource<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
+fn resource<'a>(fields: &'a Fields, view: View<'a>, sessions: Sessions) -> Result<Judgement<'a>, Malformed> {
     let client_id = fields.required("client_id")?;
     let (kind, name) = (fields.required("resource")?, fields.required("name")?);
     let permission = fields.required("permission")?;
-    let own = match (kind, permission) {
-        ("exchange", "read" | "write") => name == EXCHANGE,
-        ("queue", "configure" | "read" | "write") => is_own_queue(name, client_id),
-        _ => false,
-    };
     let mut judged = recognize(fields, client_id, view)?;
-    if !own && judged.verdict.is_allow() {
-        judged.verdict = Verdict::deny(Reason::NotGranted);
+    let ask = |permission| queue(fields, name, permission, view, sessions);
+    // What is asked about a queue counts only where its client is admitted.
+    if judged.verdict.is_allow() {
+        let asked = match (kind, permission) {
+            ("exchange", "read" | "write") if name == EXCHANGE => Ok(()),
+            ("queue", "configure") => ask(QueuePermission::Configure)?,
+            ("queue", "read") => ask(QueuePermission::Read)?,
+            ("queue", "write") => ask(QueuePermission::Write)?,
+            _ => Err(Reason::NotGranted),
+        };
+        judged.verdict = asked.map_or_else(Verdict::deny, |()| judged.verdict);
     }
-    Ok(judgement(About::Resource, client_id, None, &judged))
+    // The log names a queue that has to be deleted.
+    let named = (kind == "queue" && !judged.verdict.is_allow()).then_some(name);
+    Ok(judgement(About::Resource, client_id, named, &judged))
+}
+
+/// Judges what a client asks about a queue, if it is its own.
+fn queue(
+    fields: &Fields,
+    name: &str,
+    permission: QueuePermission,
+    view: View<'_>,
+    sessions: Sessions,
+) -> Result<Result<(), Reason>, Malformed> {
+    let client_id = fields.required("client_id")?;
+    let Some(queue) = own_queue(name, client_id) else {
+        return Ok(Err(Reason::NotGranted));
+    };
+    if sessions == Sessions::NotKept {
+        return Ok(Ok(()));
+    }
+    let session = SessionKey::new(tenant_of(client_id, view), vhost_of(fields)?, client_id);
+    let login = fields.text("tags")?.and_then(LoginNumber::parse);
+    Ok(view.logins.queue(&session, queue, permission, login))
 }
 
 /// Exactly one suffix belongs to the queue: that of client `a` has no business with client `aqos0`.
-fn is_own_queue(name: &str, client_id: &str) -> bool {
-    let suffix = name.strip_prefix("mqtt-subscription-").and_then(|rest| rest.strip_prefix(client_id));
-    suffix.is_some_and(|suffix| QUEUE_SUFFIXES.contains(&suffix))
+fn own_queue(name: &str, client_id: &str) -> Option<Queue> {
+    let suffix = name.strip_prefix("mqtt-subscription-").and_then(|rest| rest.strip_prefix(client_id))?;
+    QUEUE_SUFFIXES.into_iter().find(|(known, _)| *known == suffix).map(|(_, queue)| queue)
 }
 
 fn topic<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malformed> {
@@ -137,9 +188,10 @@ fn topic<'a>(fields: &'a Fields, view: View<'a>) -> Result<Judgement<'a>, Malfor
 
 /// Whether the client of a question is logged in. That alone lets it do nothing, so nobody contests it.
 fn recognize<'a>(fields: &Fields, client_id: &str, view: View<'a>) -> Result<Judged<'a>, Malformed> {
-    let tickets = tickets(fields, client_id, view)?;
-    let ticket = tickets.first().map_or("", |ticket| ticket);
-    Ok(view.index.recognize(Session { ticket, client_id }, view.now))
+    Ok(match find(fields, client_id, view)?.ticket {
+        Some(ticket) => view.index.recognize_kept(&ticket, client_id, view.now),
+        None => Judged::refuse(Reason::TicketMissing),
+    })
 }
 
 /// Asks with the ticket of the client's login, and then with those that contest it.
@@ -149,24 +201,28 @@ fn authorize<'a>(
     request: &Request<'_>,
     view: View<'a>,
 ) -> Result<Judged<'a>, Malformed> {
-    let tickets = tickets(fields, client_id, view)?;
-    let ask = |ticket: &str| view.index.authorize(Session { ticket, client_id }, request, view.now);
-    let (own, others) = tickets.split_first().map_or(("", &[][..]), |(own, others)| (&**own, others));
-    let mut judged = ask(own);
-    if judged.verdict.is_allow() && !others.iter().all(|ticket| ask(ticket).verdict.is_allow()) {
+    let LoggedIn { ticket, contested_by, contested_by_too_many } = find(fields, client_id, view)?;
+    let Some(ticket) = ticket else {
+        return Ok(Judged::refuse(Reason::TicketMissing));
+    };
+    let ask = |ticket| view.index.authorize_kept(ticket, client_id, request, view.now);
+    let mut judged = ask(&ticket);
+    let is_contested = || contested_by_too_many || !contested_by.iter().all(|other| ask(other).verdict.is_allow());
+    if judged.verdict.is_allow() && is_contested() {
         judged.verdict = Verdict::deny(Reason::SessionContested);
     }
     Ok(judged)
 }
 
-fn tickets(fields: &Fields, client_id: &str, view: View<'_>) -> Result<Vec<Arc<str>>, Malformed> {
+fn find(fields: &Fields, client_id: &str, view: View<'_>) -> Result<LoggedIn, Malformed> {
     let key = key(vhost_of(fields)?, fields.required("username")?, client_id, view);
-    Ok(view.logins.tickets(&key, view.now))
+    Ok(view.logins.find(&key, view.now))
 }
 
 fn judgement<'a>(about: About, client_id: &'a str, topic: Option<&'a str>, judged: &Judged<'a>) -> Judgement<'a> {
     let Judged { verdict, tenant, token_code } = *judged;
-    Judgement { about, client_id: Some(client_id), topic, tenant, outcome: Outcome::Verdict(verdict), token_code }
+    let outcome = Outcome::Verdict(verdict);
+    Judgement { about, client_id: Some(client_id), topic, tenant, outcome, token_code, login: None }
 }
 
 /// A routing key as the topic it was made from, as far as that can be told.
@@ -209,18 +265,19 @@ mod tests {
 
     #[test]
     fn a_queue_belongs_to_exactly_one_client_id() {
+        let (transient, persistent) = (Some(Queue::Transient), Some(Queue::Persistent));
         for (name, client_id, expected) in [
-            ("mqtt-subscription-dev1qos0", "dev1", true),
-            ("mqtt-subscription-dev1qos1", "dev1", true),
-            ("mqtt-subscription-dev1qos1qos0", "dev1qos1", true),
-            ("mqtt-subscription-dev1qos1qos0", "dev1", false),
-            ("mqtt-subscription-dev1qos2", "dev1", false),
-            ("mqtt-subscription-dev1", "dev1", false),
-            ("mqtt-subscription-dev12qos0", "dev1", false),
-            ("mqtt-subscription-qos0", "", true),
-            ("dev1qos0", "dev1", false),
+            ("mqtt-subscription-dev1qos0", "dev1", transient),
+            ("mqtt-subscription-dev1qos1", "dev1", persistent),
+            ("mqtt-subscription-dev1qos1qos0", "dev1qos1", transient),
+            ("mqtt-subscription-dev1qos1qos0", "dev1", None),
+            ("mqtt-subscription-dev1qos2", "dev1", None),
+            ("mqtt-subscription-dev1", "dev1", None),
+            ("mqtt-subscription-dev12qos0", "dev1", None),
+            ("mqtt-subscription-qos0", "", transient),
+            ("dev1qos0", "dev1", None),
         ] {
-            assert_eq!(is_own_queue(name, client_id), expected, "{name} {client_id}");
+            assert_eq!(own_queue(name, client_id), expected, "{name} {client_id}");
         }
     }
 }

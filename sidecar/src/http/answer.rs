@@ -80,6 +80,10 @@ async fn respond(
     line: &Line,
 ) -> Response<Body> {
     let refuse = |reason| finish(service, dialect, &Judgement::refuse(dialect.about(endpoint), reason));
+    if !dialect.is_served() {
+        service.unserved.warn(dialect);
+        return refuse(Reason::BrokerNotServed);
+    }
     let Ok(fields) = fields else {
         return refuse(Reason::Malformed);
     };
@@ -114,7 +118,7 @@ pub(super) fn finish(service: &Service, dialect: Dialect, judgement: &Judgement<
         metrics.token_refused(code);
     }
     let cause = service.cause_header.then(|| describe(cause, judgement.token_code));
-    write(dialect.write(&judgement.outcome), cause)
+    write(dialect.write(&judgement.outcome, judgement.login), cause)
 }
 
 fn describe(cause: Cause<'_>, token_code: Option<i8>) -> String {

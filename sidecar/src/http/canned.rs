@@ -50,7 +50,8 @@ fn denial(first: &[u8]) -> Option<Vec<u8>> {
     let target = first.split(|byte| *byte == b' ').nth(1)?;
     let path = target.split(|byte| *byte == b'?').next()?;
     let (dialect, _) = Dialect::of(std::str::from_utf8(path).ok()?)?;
-    let Reply { status, content_type, body } = dialect.write(&Outcome::Verdict(Verdict::deny(Reason::Malformed)));
+    let refusal = Outcome::Verdict(Verdict::deny(Reason::Malformed));
+    let Reply { status, content_type, body } = dialect.write(&refusal, None);
     let length = body.len();
     let head = format!("HTTP/1.1 {status} \r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n");
     Some(format!("{head}connection: close\r\n\r\n{body}").into_bytes())

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use mqtt_access_core::index::{LoginStep, LoginVerdict, SlowLogin, TenantIndex};
+use mqtt_access_core::index::{CheckedLogin, LoginStep, LoginVerdict, SlowLogin, TenantIndex};
 use mqtt_access_core::verdict::Reason;
 
 use super::Service;
@@ -13,7 +13,6 @@ use super::answer::finish;
 use crate::dialect::{About, Attempt, Dialect, Judgement, View};
 use crate::failures;
 use crate::line::Line;
-use crate::slow_hashes::Priority;
 use crate::store::Snapshot;
 
 impl Service {
@@ -25,11 +24,11 @@ impl Service {
 }
 
 pub(super) async fn answer(service: &Service, dialect: Dialect, attempt: &Attempt<'_>, line: &Line) -> Response<Body> {
-    let (login, priority) = match begin(service, dialect, attempt) {
+    let login = match begin(service, dialect, attempt) {
         Begun::Answered(response) => return response,
-        Begun::Slow(login, priority) => (login, priority),
+        Begun::Slow(login) => login,
     };
-    let checked = service.hashes.check(login, priority, line).await;
+    let checked = compare(service, attempt, login, line).await;
     let snapshot = service.store.snapshot();
     let Some(view) = service.view(&snapshot) else {
         return not_ready(service, dialect);
@@ -46,7 +45,7 @@ pub(super) async fn answer(service: &Service, dialect: Dialect, attempt: &Attemp
 
 enum Begun {
     Answered(Response<Body>),
-    Slow(Box<SlowLogin>, Priority),
+    Slow(Box<SlowLogin>),
 }
 
 fn begin(service: &Service, dialect: Dialect, attempt: &Attempt<'_>) -> Begun {
@@ -55,11 +54,43 @@ fn begin(service: &Service, dialect: Dialect, attempt: &Attempt<'_>) -> Begun {
         return Begun::Answered(not_ready(service, dialect));
     };
     match view.index.begin_login(&attempt.credentials, view.now) {
-        LoginStep::Done(verdict) => Begun::Answered(conclude(service, dialect, attempt, verdict, view)),
-        LoginStep::Slow(login) => {
-            let guessing = service.failures.too_many(attempt, login.tenant().unwrap_or_default(), view.now);
-            Begun::Slow(login, if guessing { Priority::Low } else { Priority::Normal })
+        LoginStep::Done(mut verdict) => {
+            name_guess(service, attempt, &mut verdict, view);
+            Begun::Answered(conclude(service, dialect, attempt, verdict, view))
         }
+        LoginStep::Slow(login) => Begun::Slow(login),
+    }
+}
+
+/// The outcome of the comparison, remembered or made. A guess too many is refused without it.
+async fn compare(
+    service: &Service,
+    attempt: &Attempt<'_>,
+    login: Box<SlowLogin>,
+    line: &Line,
+) -> Result<CheckedLogin, Reason> {
+    let login = match service.hashes.recall(login) {
+        Ok(checked) => return Ok(checked),
+        Err(login) => login,
+    };
+    let now = || service.store.clock().now();
+    let tenant = login.tenant().unwrap_or_default().to_owned();
+    let admitted = service.failures.admit(attempt, &tenant, now()).ok_or(Reason::TooManyFailures)?;
+    let checked = service.hashes.check(login, admitted, line).await;
+    if matches!(checked, Err(Reason::TooManyLogins)) {
+        service.failures.defer(attempt, &tenant, now());
+    }
+    checked
+}
+
+/// Counts a proof that was fast to judge and is wrong. It was judged all the same: only the log and the metrics tell.
+fn name_guess(service: &Service, attempt: &Attempt<'_>, verdict: &mut LoginVerdict<'_>, view: View<'_>) {
+    let tenant = verdict.tenant.map(TenantIndex::instance_id).unwrap_or_default();
+    if let Err(reason) = verdict.result
+        && failures::is_guess(reason)
+        && service.failures.count(attempt, tenant, view.now)
+    {
+        verdict.result = Err(Reason::TooManyFailures);
     }
 }
 
@@ -67,19 +98,17 @@ fn conclude(
     service: &Service,
     dialect: Dialect,
     attempt: &Attempt<'_>,
-    mut verdict: LoginVerdict<'_>,
+    verdict: LoginVerdict<'_>,
     view: View<'_>,
 ) -> Response<Body> {
     let tenant = verdict.tenant.map(TenantIndex::instance_id).unwrap_or_default();
-    verdict.result = verdict.result.and_then(|login| dialect.admit(login));
-    match &verdict.result {
-        Ok(login) => dialect.remember(attempt, login, view),
-        Err(reason) if failures::is_guess(*reason) && service.failures.count(attempt, tenant, view.now) => {
-            verdict.result = Err(Reason::TooManyFailures);
-        }
-        Err(_) => {}
+    let mut number = None;
+    if let Ok(login) = &verdict.result {
+        service.failures.succeed(attempt, tenant, view.now);
+        number = dialect.remember(attempt, login, view);
     }
-    finish(service, dialect, &Judgement::login(attempt.credentials.client_id, verdict))
+    let judgement = Judgement::login(attempt.credentials.client_id, verdict);
+    finish(service, dialect, &Judgement { login: number, ..judgement })
 }
 
 fn not_ready(service: &Service, dialect: Dialect) -> Response<Body> {

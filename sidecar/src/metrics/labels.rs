@@ -4,7 +4,6 @@ use mqtt_access_core::verdict::{Cause, Reason};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 use crate::dialect::{About, Dialect};
-use crate::slow_hashes::Priority;
 
 /// An enum whose variants are label values.
 macro_rules! labels {
@@ -156,17 +155,14 @@ labels! {
         PushedOut = "pushed_out",
         /// It waited as long as its broker does.
         Waited = "waited",
-        /// Its connection was held up for long enough.
+        /// Its tenant held up its connection for long enough.
         Line = "line",
+        /// No tenant owns its client ID, and no worker is free.
+        Stranger = "stranger",
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct HashRefusalLabel {
     pub(super) reason: HashRefusal,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct LaneLabel {
-    pub(super) lane: Priority,
 }

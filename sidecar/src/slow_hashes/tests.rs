@@ -6,6 +6,8 @@ use mqtt_access_core::index::{BrokerIndex, Credentials, LoginStep, TenantIndex};
 use mqtt_access_core::password::Verifier;
 
 use super::*;
+use crate::dialect::Attempt;
+use crate::failures::Failures;
 
 /// A bcrypt hash of `pencil` at the lowest cost.
 const HASH: &str = "$2b$04$lyjJWYt/Sv3ooIuOH//Kcer66DBwX9zguvLvWdfcO1bnRD/10Qs76";
@@ -54,6 +56,7 @@ fn tenant(name: &str) -> Arc<TenantIndex> {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     Arc::new(TenantIndex::new(Bundle { tenant, policies: Vec::new(), devices: vec![device] }, 1).unwrap())
 }
@@ -70,8 +73,21 @@ fn slow(index: &BrokerIndex, client_id: &str, username: &str, password: &str) ->
     }
 }
 
+/// The token for a comparison, from a bucket that is never empty.
+fn admitted() -> Admitted {
+    let credentials = Credentials { username: "user", password: b"", client_id: "" };
+    Arc::new(Failures::new()).admit(&Attempt { credentials, peer: None, vhost: "" }, "acme", 0).unwrap()
+}
+
 async fn check(hashes: &SlowHashes, login: SlowLogin) -> Answer {
-    hashes.check(Box::new(login), Priority::Normal, &Line::default()).await
+    check_on(hashes, login, &Line::default()).await
+}
+
+async fn check_on(hashes: &SlowHashes, login: SlowLogin, line: &Line) -> Answer {
+    match hashes.recall(Box::new(login)) {
+        Ok(known) => Ok(known),
+        Err(login) => hashes.check(login, admitted(), line).await,
+    }
 }
 
 /// No worker ever takes anything: what waits stays.
@@ -96,7 +112,7 @@ async fn a_password_is_compared_once_and_then_remembered() {
         }
     }
     assert!(counted(&metrics, "slow_hash_duration_seconds_count 2"));
-    assert!(counted(&metrics, "slow_hashes_waiting{lane=\"normal\"} 0"));
+    assert!(counted(&metrics, "slow_hashes_waiting 0"));
 }
 
 #[tokio::test]
@@ -135,7 +151,7 @@ async fn nothing_waits_longer_than_its_broker() {
     assert_eq!(started.elapsed().as_secs(), PATIENCE.as_secs());
     assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"waited\"} 2"));
     // What nobody waits for gives its place back.
-    let limits = Limits { total: 1, tenant: 1, nobody: 1 };
+    let limits = Limits { total: 1, tenant: 1, other_names: 1 };
     let (hashes, metrics) = stuck(limits);
     for password in ["a", "b", "c"] {
         assert!(check(&hashes, slow(&index, "acme-1", "user", password)).await.is_err());
@@ -147,20 +163,33 @@ async fn nothing_waits_longer_than_its_broker() {
 async fn a_connection_is_not_held_up_by_one_login_after_the_other() {
     let (index, (hashes, metrics)) = (index(), stuck(LIMITS));
     let line = Line::default();
-    let ask = |password| hashes.check(Box::new(slow(&index, "acme-1", "user", password)), Priority::Normal, &line);
-    assert!(ask("a").await.is_err());
+    let ask = |client_id, password| check_on(&hashes, slow(&index, client_id, "user", password), &line);
+    // On a slow machine, and behind many of its own name's.
+    let cost = slow(&index, "acme-1", "user", "").cost();
+    (0..100).for_each(|_| hashes.0.lock().pace.note(cost, Duration::from_mins(1)));
+    let passwords: Vec<String> = (0..20).map(|number| format!("guess {number}")).collect();
+    let mut elsewhere: Vec<_> =
+        passwords.iter().map(|password| Box::pin(check(&hashes, slow(&index, "acme-1", "user", password)))).collect();
+    for login in &mut elsewhere {
+        assert!(futures::poll!(login).is_pending());
+    }
+    assert!(ask("acme-1", "a").await.is_err());
     let started = tokio::time::Instant::now();
-    assert_eq!(ask("b").await.err(), Some(Reason::TooManyLogins));
+    assert_eq!(ask("acme-1", "b").await.err(), Some(Reason::TooManyLogins));
     assert_eq!(started.elapsed(), Duration::ZERO, "what stands behind moves on");
     assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"line\"} 1"));
-    assert!(futures::poll!(Box::pin(check(&hashes, slow(&index, "acme-1", "user", "c")))).is_pending(), "elsewhere");
+    // What one owes keeps no other out, and it waited for hashes that are not its own.
+    for _ in 0..3 {
+        assert!(ask("globex-1", "c").await.is_err());
+    }
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"line\"} 1"));
     tokio::time::sleep(4 * PATIENCE).await;
-    assert!(futures::poll!(Box::pin(ask("d"))).is_pending());
+    assert!(futures::poll!(Box::pin(ask("acme-1", "d"))).is_pending());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_full_share_is_refused_at_once_and_others_find_room() {
-    let (index, (hashes, metrics)) = (index(), stuck(Limits { total: 4, tenant: 2, nobody: 1 }));
+    let (index, (hashes, metrics)) = (index(), stuck(Limits { total: 4, tenant: 2, other_names: 1 }));
     let ask =
         |client_id: &'static str, password: &'static str| check(&hashes, slow(&index, client_id, "user", password));
     let mut waiting = futures::stream::FuturesUnordered::new();
@@ -169,18 +198,48 @@ async fn a_full_share_is_refused_at_once_and_others_find_room() {
         assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
     }
     assert_eq!(ask("acme-1", "3").await.err(), Some(Reason::TooManyLogins));
-    waiting.push(ask("elsewhere", "4"));
+    waiting.push(ask("globex-1", "4"));
     assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
-    assert_eq!(ask("elsewhere", "5").await.err(), Some(Reason::TooManyLogins));
-    waiting.push(ask("globex-1", "6"));
-    assert!(futures::poll!(futures::StreamExt::next(&mut waiting)).is_pending());
-    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"share\"} 2"));
-    assert!(counted(&metrics, "slow_hashes_waiting{lane=\"normal\"} 4"));
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"share\"} 1"));
+    assert!(counted(&metrics, "slow_hashes_waiting 3"));
+}
+
+#[tokio::test]
+async fn client_ids_of_no_tenant_are_compared_only_while_a_worker_is_free() {
+    let (index, metrics) = (index(), Arc::new(Metrics::new()));
+    let hashes = SlowHashes::with_workers(1, LIMITS, Arc::clone(&metrics));
+    let login = slow(&index, "elsewhere", "user", "pencil");
+    assert!(login.is_decoy() && login.tenant().is_none());
+    let checked = check(&hashes, login).await.unwrap();
+    assert_eq!(index.finish_login(&checked, 0).result.err(), Some(Reason::UnknownClientId));
+    let (stuck, metrics) = stuck(LIMITS);
+    let refused = check(&stuck, slow(&index, "elsewhere", "user", "pencil")).await;
+    assert_eq!(refused.err(), Some(Reason::TooManyLogins));
+    assert!(counted(&metrics, "slow_hash_refusals_total{reason=\"stranger\"} 1"));
+    assert!(counted(&metrics, "slow_hashes_waiting 0"), "it takes nobody's place");
+}
+
+#[tokio::test]
+async fn a_wrong_password_keeps_its_token_and_a_right_one_gives_it_back() {
+    let index = index();
+    let (hashes, failures) = (SlowHashes::with_workers(1, LIMITS, Arc::new(Metrics::new())), Arc::new(Failures::new()));
+    let ask = async |password: &str| {
+        let credentials = Credentials { username: "user", password: password.as_bytes(), client_id: "acme-1" };
+        let admitted = failures.admit(&Attempt { credentials, peer: None, vhost: "" }, "acme", 0)?;
+        let login = Box::new(slow(&index, "acme-1", "user", password));
+        Some(hashes.check(login, admitted, &Line::default()).await.unwrap().is_right())
+    };
+    for _ in 0..10 {
+        assert_eq!(ask("pencil").await, Some(true));
+    }
+    for number in 0..8 {
+        assert_eq!(ask(&format!("guess {number}")).await, (number < 5).then_some(false), "{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_has_gone_leaves_its_place_unless_another_waits_for_the_same() {
-    let (index, (hashes, _)) = (index(), stuck(Limits { total: 1, tenant: 1, nobody: 1 }));
+    let (index, (hashes, _)) = (index(), stuck(Limits { total: 1, tenant: 1, other_names: 1 }));
     let ask = |client_id: &'static str, password: &'static str| {
         Box::pin(check(&hashes, slow(&index, client_id, "user", password)))
     };

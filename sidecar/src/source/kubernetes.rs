@@ -102,7 +102,8 @@ impl Source {
                 if let Ok(key) = secret.name_any().parse::<TenantKey>() {
                     self.present.remove(&key);
                     self.offers.forget(&key);
-                    self.store.remove(&key);
+                    let gone = key.clone();
+                    on_blocking_thread(&self.store, move |store| store.remove(&gone)).await;
                     self.answered(&key).await;
                 }
             }

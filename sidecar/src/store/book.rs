@@ -1,17 +1,16 @@
 //! The last good bundle of each tenant, and the rules by which an offer replaces it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 
 use mqtt_access_core::bundle::Digest;
-use mqtt_access_core::index::BrokerIndex;
+use mqtt_access_core::index::TenantIndex;
 
+use super::Applied;
 use super::offer::{Checked, Decoded, ReloadError, Shard, may_follow};
-use super::{Applied, Origin};
 use crate::log_error::Chain;
 use crate::metrics::{Metrics, ReloadFailure};
-use crate::state::StateDir;
+use crate::state::Wanted;
 use crate::tenant_key::TenantKey;
 
 /// Everything that sources change.
@@ -26,7 +25,6 @@ pub(super) struct Book {
     complete: bool,
     changed: bool,
     loaded: bool,
-    state: Option<StateDir>,
     metrics: Arc<Metrics>,
 }
 
@@ -39,6 +37,12 @@ pub(crate) struct Turn {
     number: u64,
 }
 
+impl Turn {
+    pub(crate) fn key(&self) -> &TenantKey {
+        &self.key
+    }
+}
+
 impl std::fmt::Debug for Book {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Book")
@@ -49,7 +53,7 @@ impl std::fmt::Debug for Book {
 }
 
 impl Book {
-    pub(super) fn new(state: Option<StateDir>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             held: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -58,7 +62,6 @@ impl Book {
             complete: false,
             changed: false,
             loaded: false,
-            state,
             metrics,
         }
     }
@@ -75,18 +78,22 @@ impl Book {
     }
 
     /// Takes what was checked, judged by what is in service now.
-    pub(super) fn settle(&mut self, turn: &Turn, checked: Checked, origin: Origin) -> Result<Applied, ReloadError> {
+    pub(super) fn settle(&mut self, turn: &Turn, checked: Checked) -> Result<Applied, ReloadError> {
         let Turn { key, number } = turn;
         if !self.close(key, |open| open == *number) {
             return Ok(Applied::Superseded);
         }
         let Checked { digest, result } = checked;
-        let applied = result.and_then(|decoded| self.take(key, decoded, origin));
+        let applied = result.and_then(|decoded| self.take(key, decoded));
         match &applied {
             Ok(_) => _ = self.close(key, |open| open < *number),
             Err(error) => self.refused(key, Some(digest), error),
         }
         applied
+    }
+
+    pub(super) fn withdraw(&mut self, turn: &Turn) {
+        self.close(&turn.key, |open| open == turn.number);
     }
 
     /// Ends turns of a tenant; whether there were any.
@@ -103,23 +110,20 @@ impl Book {
         after < before
     }
 
-    fn take(&mut self, key: &TenantKey, decoded: Arc<Decoded>, origin: Origin) -> Result<Applied, ReloadError> {
+    fn take(&mut self, key: &TenantKey, decoded: Arc<Decoded>) -> Result<Applied, ReloadError> {
         let held = self.held.get(key).map(AsRef::as_ref);
         if held.is_some_and(|held| held.index == decoded.index) {
             self.loaded = true;
             return Ok(Applied::Unchanged);
         }
         may_follow(held, &decoded.tenant.tenant().uid, decoded.tenant.revision())?;
-        self.accept(key, decoded, origin);
+        self.accept(key, decoded);
         Ok(Applied::Changed)
     }
 
-    fn accept(&mut self, key: &TenantKey, decoded: Arc<Decoded>, origin: Origin) {
+    fn accept(&mut self, key: &TenantKey, decoded: Arc<Decoded>) {
         let (revision, devices) = (decoded.tenant.revision(), decoded.tenant.device_count());
         tracing::info!(tenant = %key, revision, devices, "bundle loaded");
-        if origin == Origin::Source {
-            self.keep(|state| state.save(key, &decoded.index, &decoded.shards));
-        }
         self.complaints.remove(key);
         self.held.insert(key.clone(), decoded);
         (self.changed, self.loaded) = (true, true);
@@ -144,12 +148,10 @@ impl Book {
             tracing::info!(tenant = %key, "bundle forgotten");
             self.changed = true;
         }
-        self.keep(|state| state.remove(key));
     }
 
     pub(super) fn retain(&mut self, present: &BTreeSet<TenantKey>) {
-        let saved = self.state.iter().flat_map(StateDir::tenants);
-        let known: BTreeSet<TenantKey> = self.held.keys().chain(self.open.keys()).cloned().chain(saved).collect();
+        let known: BTreeSet<TenantKey> = self.held.keys().chain(self.open.keys()).cloned().collect();
         known.difference(present).for_each(|key| self.forget(key));
     }
 
@@ -160,24 +162,20 @@ impl Book {
             self.changed = true;
             tracing::info!(bundles = self.held.len(), "ready");
         }
-        self.keep(StateDir::mark_complete);
     }
 
-    /// Brings the disk up to date. What it refuses is counted, and what is in memory is served.
-    fn keep(&self, change: impl FnOnce(&StateDir) -> io::Result<()>) {
-        if let Some(Err(error)) = self.state.as_ref().map(change) {
-            self.metrics.state_failed();
-            tracing::warn!(error = %Chain(&error), "state folder not up to date; a restart may need the source");
-        }
+    /// What a restart should find.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { bundles: self.held.clone(), complete: self.complete }
     }
 
     pub(super) fn shards(&self, key: &TenantKey) -> BTreeMap<Digest, Shard> {
         self.held.get(key).map(|held| held.shards.clone()).unwrap_or_default()
     }
 
-    /// Whether requests should see something else than before; asked once per change.
+    /// Whether what is held is something else than before; asked once per change.
     pub(super) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed) && self.complete
+        std::mem::take(&mut self.changed)
     }
 
     /// Whether a source was read with success; asked once per change.
@@ -185,9 +183,8 @@ impl Book {
         std::mem::take(&mut self.loaded)
     }
 
-    /// What requests see; nothing until a list was complete.
-    pub(super) fn index(&self) -> Option<BrokerIndex> {
-        let tenants = self.held.values().map(|held| Arc::clone(&held.tenant));
-        self.complete.then(|| BrokerIndex::new(tenants))
+    /// What requests are judged by; nothing until a list was complete.
+    pub(super) fn tenants(&self) -> Option<Vec<Arc<TenantIndex>>> {
+        self.complete.then(|| self.held.values().map(|held| Arc::clone(&held.tenant)).collect())
     }
 }

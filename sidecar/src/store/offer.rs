@@ -91,9 +91,9 @@ impl std::fmt::Debug for Files {
 }
 
 /// A bundle that decoded completely.
-pub(super) struct Decoded {
-    pub(super) index: Vec<u8>,
-    pub(super) shards: BTreeMap<Digest, Shard>,
+pub(crate) struct Decoded {
+    pub(crate) index: Vec<u8>,
+    pub(crate) shards: BTreeMap<Digest, Shard>,
     pub(super) tenant: Arc<TenantIndex>,
 }
 

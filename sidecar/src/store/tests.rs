@@ -1,10 +1,12 @@
 //! Offers that are decoded while something else happens.
 
+mod volume;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 
 use mqtt_access_core::bundle::{
-    AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, SessionRules, Spares, Tenant, encode,
+    AclDelivery, Bundle, Claims, ClientIds, Device, Encoded, Revocations, SessionRules, Space, Spares, Tenant, encode,
 };
 
 use super::*;
@@ -16,7 +18,11 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         name: name.into(),
         uid: uid.into(),
         created: 1,
-        claims: Claims { instance_id: name.into(), client_id_prefixes: Vec::new(), topic_space: Vec::new() },
+        claims: Claims {
+            instance_id: name.into(),
+            client_id_prefixes: vec![format!("{name}-")],
+            topic_space: vec![Space { filter: format!("{name}/#"), shared_with: Vec::new() }],
+        },
         suspended: false,
         client_attributes: BTreeMap::new(),
         access_keys: Vec::new(),
@@ -44,6 +50,7 @@ fn files(name: &str, uid: &str, revision: u64, devices: usize) -> Files {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     let bundle = Bundle { tenant, policies: Vec::new(), devices: (0..devices).map(device).collect() };
     let encoded = encode(&bundle).unwrap();
@@ -67,7 +74,7 @@ fn held(store: &Store, name: &str) -> Option<(String, u64)> {
 }
 
 fn settle(store: &Store, turn: &Turn, checked: Checked) -> Result<Applied, ReloadError> {
-    store.update(|book| book.settle(turn, checked, Origin::Source))
+    store.update(|book| book.settle(turn, checked))
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mqtt_access_core::acl_file::{File, Sections};
-use mqtt_access_core::bundle::Bundle;
+use mqtt_access_core::bundle::{Bundle, Device};
 use mqtt_access_core::index::TenantIndex;
+use mqtt_access_core::policy::{Effect, Rule, Topics};
 use mqtt_access_sidecar::keep_acl_files;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -202,6 +203,63 @@ async fn a_credential_that_expires_and_a_tenant_that_goes_leave_the_files() {
     desk.server.store.remove(&globex_key());
     desk.until_they_say(&[fixture::acme()], BRIEF).await;
     assert!(!desk.says("globex"));
+}
+
+/// `acme` with so many topics and devices that it takes long to work out what it says.
+fn slow_acme() -> Bundle {
+    let mut bundle = fixture::acme();
+    let dev1 = bundle.devices[0].clone();
+    let device = |number: usize| Device {
+        name: format!("slow{number}"),
+        client_id: format!("GID_acme@@@slow{number}").as_str().into(),
+        key_id: format!("DC.slow{number}"),
+        ..dev1.clone()
+    };
+    bundle.devices.extend((0..3000).map(device));
+    let topics = (0..6000).map(|number| format!("acme/denied/{number}/x")).collect();
+    let allow = bundle.policies[0].rules[0].clone();
+    bundle.policies[0].rules.push(Rule { index: 2, effect: Effect::Deny, topics: Topics::Listed(topics), ..allow });
+    bundle
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_rules_take_long_holds_up_nobody_else_and_its_old_section_stays() {
+    let desk = Desk::start().await;
+    desk.server.load_fixture();
+    desk.until_they_say(&[fixture::acme(), fixture::globex()], START).await;
+    desk.server.serve(&slow_acme(), 11);
+    // Meanwhile a device of the other tenant is disabled.
+    let mut globex = fixture::globex();
+    globex.devices[0].disabled = true;
+    desk.server.store.apply(&globex_key(), fixture::files(&globex, 11)).unwrap();
+    let acl = |desk: &Desk| desk.text(File::MosquittoAcl).unwrap();
+    desk.until("the neighbour's revocation", |desk| !acl(desk).contains("|mqtt-globex\n")).await;
+    let text = acl(&desk);
+    assert!(!text.contains("slow2999"), "what takes long was done too soon to show anything");
+    assert!(text.contains("user DeviceCredential|DC.1|mqtt-acme\n"), "the old section stays: {text}");
+    // A suspension waits for nothing, not even for what the same tenant has begun.
+    let mut suspended = slow_acme();
+    suspended.tenant.suspended = true;
+    desk.server.serve(&suspended, 12);
+    desk.until_they_say(&[suspended, globex], START).await;
+    assert!(!acl(&desk).contains("slow"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_start_a_tenant_whose_rules_take_long_is_closed_and_the_others_are_served() {
+    let desk = Desk::start().await;
+    desk.server.store.replace(
+        [(acme_key(), fixture::files(&slow_acme(), 10)), (globex_key(), fixture::files(&fixture::globex(), 10))].into(),
+    );
+    desk.until("the other tenant", |desk| desk.says("user DeviceCredential|DC.1|mqtt-globex\n")).await;
+    let text = desk.text(File::Emqx).unwrap();
+    let closed = "%% shop/acme\n%% everything is denied? its rules are being worked out\n{deny, {client_attr, <<\"tenant_id\">>, \
+                  <<\"shop.acme\">>}, all, all}.\n";
+    assert!(text.contains(closed) && !text.contains("slow"), "{text}");
+    assert_eq!(desk.server.metric("mqtt_access_sidecar_acl_sections_closed").await.to_string(), "1");
+    // It goes while it is worked on, and nothing of it comes after.
+    desk.server.store.remove(&acme_key());
+    desk.until_they_say(&[fixture::globex()], START).await;
 }
 
 #[tokio::test]

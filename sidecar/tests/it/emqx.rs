@@ -167,6 +167,6 @@ async fn a_200_would_let_emqx_4_in_so_it_gets_none() {
     let server = Server::start().await;
     for path in ["/emqx/v4/auth", "/emqx/v4/superuser", "/emqx/v4/acl", "/emqx/v4"] {
         let reply = server.form(path, &[("clientid", DEV1)]).await;
-        assert_eq!((reply.status, reply.body.as_str(), reply.cause()), (403, "deny", "Malformed"), "{path}");
+        assert_eq!((reply.status, reply.body.as_str(), reply.cause()), (403, "deny", "BrokerNotServed"), "{path}");
     }
 }

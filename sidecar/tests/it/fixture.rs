@@ -72,6 +72,7 @@ fn tenant(name: &str, instance_id: &str, prefix: &str, space: &str) -> Tenant {
             secret: Some(secret("AK.1", instance_id)),
             disabled: false,
             generated: false,
+            client_id_prefixes: None,
             uses: [KeyUse::Connect].into(),
             spares: Spares::default(),
         }],
@@ -102,6 +103,7 @@ fn device(name: &str, client_id: &str, key_id: &str) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

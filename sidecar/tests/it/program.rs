@@ -18,9 +18,11 @@ fn free_port() -> SocketAddr {
 }
 
 fn write_bundle(folder: &Path, revision: u64, bundle: &mqtt_access_core::bundle::Bundle) {
-    let files = fixture::files(bundle, revision);
-    let folder = folder.join("shop.acme");
-    std::fs::create_dir_all(&folder).unwrap();
+    write(&folder.join("shop.acme"), &fixture::files(bundle, revision));
+}
+
+fn write(folder: &Path, files: &mqtt_access_sidecar::Files) {
+    std::fs::create_dir_all(folder).unwrap();
     for (digest, bytes) in &files.shards {
         std::fs::write(folder.join(format!("shard-{digest}")), bytes.as_slice()).unwrap();
     }
@@ -35,8 +37,12 @@ struct Running {
 
 impl Running {
     async fn start(folder: &Path, extra: &[&str]) -> Self {
+        Self::launch(program(), folder, extra).await
+    }
+
+    async fn launch(mut program: Command, folder: &Path, extra: &[&str]) -> Self {
         let (http, admin) = (free_port(), free_port());
-        let child = program()
+        let child = program
             .args(["run", "--source", "dir", "--cause-header", "--path"])
             .arg(folder)
             .args(["--http", &http.to_string(), "--admin", &admin.to_string()])
@@ -129,6 +135,56 @@ async fn a_folder_is_served_and_followed() {
     assert_eq!(log.matches("bundle refused").count(), 1, "said once, however often it was tried: {log}");
 }
 
+/// A shard that is a pipe is one that does not come until somebody writes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_takes_long_delays_no_other_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path(), 1, &fixture::acme());
+    write(&folder.path().join("shop.globex"), &fixture::files(&fixture::globex(), 1));
+    let running = Running::start(folder.path(), &[]).await;
+    let globex = async |expected: &str| {
+        let id = "GID_globex@@@dev1";
+        let body = form(&[
+            ("clientid", id),
+            ("username", "DeviceCredential|DC.1|mqtt-globex"),
+            ("password", &device_password("DC.1", id)),
+        ]);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut wire = Wire::open(running.http).await;
+            wire.send(&post("/emqx/v5/authn", "application/x-www-form-urlencoded", body.as_bytes())).await;
+            if wire.reply().await.expect("a reply").cause() == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {expected} in time");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    globex("ProofAccepted").await;
+
+    let mut disabled = fixture::acme();
+    disabled.devices[0].disabled = true;
+    let files = fixture::files(&disabled, 2);
+    let held = fixture::files(&fixture::acme(), 1).shards;
+    let (digest, bytes) = files.shards.iter().find(|(digest, _)| !held.contains_key(*digest)).unwrap();
+    let pipe = folder.path().join(format!("shop.acme/shard-{digest}"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let rest = files.shards.iter().filter(|(other, _)| *other != digest).map(|(d, b)| (d.clone(), b.clone())).collect();
+    write(&folder.path().join("shop.acme"), &mqtt_access_sidecar::Files { index: files.index.clone(), shards: rest });
+    // So that it has been looked at, and is waited for.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut suspended = fixture::globex();
+    suspended.tenant.suspended = true;
+    write(&folder.path().join("shop.globex"), &fixture::files(&suspended, 2));
+    globex("Suspended").await;
+    std::fs::remove_dir_all(folder.path().join("shop.globex")).unwrap();
+    globex("UnknownInstance").await;
+    assert_eq!(running.cause().await, "ProofAccepted");
+    std::fs::write(&pipe, bytes.as_slice()).unwrap();
+    running.until("Disabled").await;
+    running.terminate();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_tells_why_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,6 +226,24 @@ async fn acl_files_stand_beside_the_answers_and_follow_them() {
     }
     let log = running.terminate();
     assert!(log.contains("ACL file written") && !log.contains("$7$"), "{log}");
+}
+
+/// Fewer files than the connections that it would take.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_make_way_when_no_more_files_can_be_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    write_bundle(folder.path(), 1, &fixture::acme());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_mqtt-access-sidecar")]);
+    let running = Running::launch(limited, folder.path(), &[]).await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(Wire::open(running.http).await);
+    }
+    assert_eq!(running.cause().await, "ProofAccepted");
+    assert!(idle[0].is_closed().await);
+    let log = running.terminate();
+    assert!(log.contains("no room for more connections"), "{log}");
 }
 
 /// A limit of no bytes refuses what a full disk does.

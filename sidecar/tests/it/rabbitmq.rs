@@ -21,14 +21,14 @@ async fn vhost(server: &Server, client_id: &str, username: &str) -> Reply {
     server.form("/rabbitmq/vhost", &pairs).await
 }
 
-async fn resource(server: &Server, client_id: &str, kind: &str, name: &str, permission: &str) -> Reply {
+async fn resource(server: &Server, client_id: &str, kind: &str, name: &str, permission: &str, tags: &str) -> Reply {
     let pairs = [
         ("username", DEV1_USERNAME),
         ("vhost", "/"),
         ("resource", kind),
         ("name", name),
         ("permission", permission),
-        ("tags", ""),
+        ("tags", tags),
         ("client_id", client_id),
     ];
     server.form("/rabbitmq/resource", &pairs).await
@@ -55,14 +55,16 @@ async fn a_session_is_answered_call_by_call() {
     let server = Server::start().await;
     let accepted = (200, "allow", "ProofAccepted");
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "TicketMissing"));
-    assert_eq!(said(&login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await), accepted);
+    let logged_in = login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await;
+    assert_eq!(said(&logged_in), accepted);
+    let tags = &logged_in.headers["tags"];
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), accepted);
     let queue = format!("mqtt-subscription-{DEV1}qos0");
     for permission in ["configure", "read", "write"] {
-        assert_eq!(said(&resource(&server, DEV1, "queue", &queue, permission).await), accepted);
+        assert_eq!(said(&resource(&server, DEV1, "queue", &queue, permission, tags).await), accepted);
     }
     for permission in ["read", "write"] {
-        assert_eq!(said(&resource(&server, DEV1, "exchange", "amq.topic", permission).await), accepted);
+        assert_eq!(said(&resource(&server, DEV1, "exchange", "amq.topic", permission, tags).await), accepted);
     }
     let rule = "shop/own-topics rules[0]";
     assert_eq!(said(&topic(&server, DEV1, DEV1_USERNAME, "write", "acme.dev1.up").await), (200, "allow", rule));
@@ -121,7 +123,7 @@ async fn only_the_topic_exchange_and_ones_own_queues_are_there() {
         ("topic", "amq.topic", "read"),
         ("", "", ""),
     ] {
-        let reply = resource(&server, DEV1, kind, name, permission).await;
+        let reply = resource(&server, DEV1, kind, name, permission, "").await;
         assert_eq!(said(&reply), (200, "deny", "NotGranted"), "{kind} {name} {permission}");
     }
 }
@@ -178,7 +180,7 @@ async fn what_a_login_opened_is_judged_as_things_are_now() {
     disabled.devices[0].disabled = true;
     server.store.apply(&fixture::acme_key(), fixture::files(&disabled, 11)).unwrap();
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "Disabled"));
-    let reply = resource(&server, DEV1, "exchange", "amq.topic", "write").await;
+    let reply = resource(&server, DEV1, "exchange", "amq.topic", "write", "").await;
     assert_eq!(said(&reply), (200, "deny", "Disabled"));
     let reply = topic(&server, DEV1, DEV1_USERNAME, "write", "acme.dev1.up").await;
     assert_eq!(said(&reply), (200, "deny", "Disabled"));
@@ -205,4 +207,80 @@ async fn a_forged_journal_grants_nothing() {
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
     assert_eq!(said(&vhost(&server, DEV1, DEV1_USERNAME).await), (200, "deny", "TicketForged"));
+}
+
+/// The questions of RabbitMQ 3.12 and later, on paths of their own: sessions are not kept apart there, and no client is locked out.
+#[tokio::test]
+async fn later_versions_ask_on_other_paths_and_get_no_number() {
+    let server = Server::start().await;
+    let id = "GID_acme@@@one";
+    let pairs = [("username", SHARED_USERNAME), ("password", &shared_password(id)), ("client_id", id)];
+    let reply = server.form("/rabbitmq/v4/user", &pairs).await;
+    assert_eq!((said(&reply), reply.headers.get("tags")), ((200, "allow", "ProofAccepted"), None));
+    let queue = format!("mqtt-subscription-{id}qos1");
+    let resource = async |name: &str, permission| {
+        let pairs = [
+            ("username", SHARED_USERNAME),
+            ("vhost", "/"),
+            ("resource", "queue"),
+            ("name", name),
+            ("permission", permission),
+            ("tags", ""),
+            ("client_id", id),
+        ];
+        server.form("/rabbitmq/v4/resource", &pairs).await
+    };
+    for permission in ["configure", "read", "write"] {
+        assert_eq!(said(&resource(&queue, permission).await), (200, "allow", "ProofAccepted"));
+        let foreign = resource("mqtt-subscription-GID_acme@@@twoqos1", permission).await;
+        assert_eq!(said(&foreign), (200, "deny", "NotGranted"));
+    }
+    let topic = [
+        ("username", SHARED_USERNAME),
+        ("resource", "topic"),
+        ("name", "amq.topic"),
+        ("permission", "write"),
+        ("routing_key", "acme.one.up"),
+        ("variable_map.client_id", id),
+    ];
+    assert_eq!(server.form("/rabbitmq/v4/topic", &topic).await.body, "allow");
+    assert_eq!(server.form("/rabbitmq/v4", &topic).await.body, "deny");
+    assert_eq!(server.form("/rabbitmq/v5/user", &pairs).await.body, "deny");
+}
+
+#[tokio::test]
+async fn a_session_of_an_unknown_owner_is_read_by_the_owner_of_the_client_id_alone() {
+    let server = Server::start().await;
+    let ask = async |id: &str, username: &str, tags: &str, permission: &str| {
+        let name = format!("mqtt-subscription-{id}qos1");
+        let pairs = [
+            ("username", username),
+            ("vhost", "/"),
+            ("resource", "queue"),
+            ("name", &name),
+            ("permission", permission),
+            ("tags", tags),
+            ("client_id", id),
+        ];
+        server.form("/rabbitmq/resource", &pairs).await
+    };
+    let own = login(&server, DEV1, DEV1_USERNAME, &device_password("DC.1", DEV1)).await.headers["tags"].clone();
+    assert_eq!(said(&ask(DEV1, DEV1_USERNAME, &own, "read").await), (200, "allow", "ProofAccepted"));
+    let id = "GID_acme@@@one";
+    let shared = login(&server, id, SHARED_USERNAME, &shared_password(id)).await.headers["tags"].clone();
+    let denied = (200, "deny", "SessionOwnerUnknown");
+    assert_eq!(ask(id, SHARED_USERNAME, &shared, "configure").await.body, "allow");
+    assert_eq!(said(&ask(id, SHARED_USERNAME, &shared, "read").await), denied);
+    // Questions of another connection, or of none that is known, show nothing.
+    for tags in [&own, "", "administrator"] {
+        assert_eq!(said(&ask(id, SHARED_USERNAME, tags, "configure").await), (200, "deny", "SessionContested"));
+    }
+    for (permission, expected) in
+        [("configure", "allow"), ("configure", "allow"), ("read", "allow"), ("write", "allow")]
+    {
+        assert_eq!(ask(id, SHARED_USERNAME, &shared, permission).await.body, expected);
+    }
+    let denials = "mqtt_access_sidecar_decisions_total{dialect=\"rabbitmq\",action=\"resource\",verdict=\"deny\",\
+                   reason=\"SessionOwnerUnknown\"}";
+    assert!((server.metric(denials).await - 1.0).abs() < 0.1);
 }

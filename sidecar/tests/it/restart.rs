@@ -49,7 +49,7 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let state = tempfile::tempdir().unwrap();
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
-    assert!(serves(&server).await);
+    assert!(serves(&server).await && server.is_saved());
     let folder = state.path().join("shop.acme");
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
@@ -64,11 +64,14 @@ async fn files_are_private_and_only_those_in_use_stay() {
     let offered = files(&more, 11);
     let shards = offered.shards.keys().map(|digest| format!("shard-{digest}"));
     let expected: BTreeSet<String> = shards.chain(["index".to_owned()]).collect();
+    assert!(server.is_saved());
     assert_eq!(names(&folder), expected);
 
     server.store.remove(&acme_key());
     server.store.complete(&BTreeSet::new());
-    assert_eq!(names(state.path()), BTreeSet::from(["complete".to_owned(), "logins".to_owned()]));
+    assert!(server.is_saved());
+    let left = ["complete", "newer-than-saved"].map(str::to_owned);
+    assert_eq!(names(state.path()), BTreeSet::from(left));
 }
 
 #[tokio::test]
@@ -108,22 +111,33 @@ async fn a_disk_that_takes_nothing_stops_nothing() {
     server.load_fixture();
     assert!(serves(&server).await);
     assert!(server.metric("mqtt_access_sidecar_state_failures_total").await > 1.5);
+    assert!(server.metric("mqtt_access_sidecar_state_behind").await > 0.5);
 }
 
 /// `/dev/full` takes no byte, as a full disk does.
 #[tokio::test]
 async fn a_full_disk_stops_no_login() {
     let state = tempfile::tempdir().unwrap();
+    // However often it tries again with a new file.
+    let journal = state.path().join("login-journal");
+    std::fs::create_dir(&journal).unwrap();
+    (1..100).for_each(|number| std::os::unix::fs::symlink("/dev/full", journal.join(format!("{number:08}"))).unwrap());
     let server = Server::with_state(state.path()).await;
     server.load_fixture();
     assert!(serves(&server).await);
-    std::fs::remove_file(state.path().join("logins")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", state.path().join("logins")).unwrap();
     let pairs = [("username", DEV1_USERNAME), ("password", &device_password("DC.1", DEV1)), ("client_id", DEV1)];
     for _ in 0..3 {
         assert_eq!(server.form("/rabbitmq/user", &pairs).await.body, "allow");
     }
     let vhost = [("username", DEV1_USERNAME), ("vhost", "/"), ("client_id", DEV1)];
     assert_eq!(server.form("/rabbitmq/vhost", &vhost).await.body, "allow");
-    assert!(server.metric("mqtt_access_sidecar_state_failures_total").await > 2.5);
+    // The journal is written beside the answers: three logins, and the owner of the session.
+    for _ in 0..500 {
+        if server.metric("mqtt_access_sidecar_logins_unsaved_total").await > 3.5 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!((server.metric("mqtt_access_sidecar_logins_unsaved_total").await - 4.0).abs() < 0.5);
+    assert!(server.metric("mqtt_access_sidecar_state_failures_total").await > 0.5);
 }

@@ -58,7 +58,8 @@ pub(super) fn controller_manager(files: &Files, site: Site) -> Command {
     if site.node.is_some() {
         command.arg("--controllers=*");
     } else {
-        let controllers = ["garbage-collector", "namespace", "serviceaccount", "clusterrole-aggregation"];
+        let controllers =
+            ["garbage-collector", "namespace", "serviceaccount", "clusterrole-aggregation", "resourcequota"];
         command.arg(format!("--controllers={}-controller", controllers.join("-controller,")));
     }
     command

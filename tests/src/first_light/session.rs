@@ -30,7 +30,8 @@ impl Act {
     pub async fn by(self, client: &mut Client, topic: &str) -> bool {
         match self {
             Self::Publish => client.publish(topic, "hello").await.is_ok(),
-            Self::Subscribe => client.subscribe(topic, QoS::AtLeastOnce).await.is_ok(),
+            // With QoS 1, RabbitMQ would keep a session, and clients of an access key have to start it clean.
+            Self::Subscribe => client.subscribe(topic, QoS::AtMostOnce).await.is_ok(),
         }
     }
 

@@ -41,7 +41,7 @@ async fn apply(plane: &ControlPlane, name: &str) {
 
 pub(crate) async fn stateful_sets_are_taken_and_their_pods_are_restricted(plane: &ControlPlane) {
     for (name, software, file) in [
-        ("statefulset-rabbitmq.yaml", Software::Rabbitmq, "mqtt-access.conf"),
+        ("statefulset-rabbitmq.yaml", Software::Rabbitmq4, "mqtt-access.conf"),
         ("statefulset-mosquitto.yaml", Software::Mosquitto, "mosquitto.conf"),
     ] {
         apply(plane, name).await;
@@ -69,7 +69,7 @@ pub(crate) async fn a_rabbitmq_cluster_is_what_its_definition_says(plane: &Contr
     let example = "rabbitmq-cluster-operator.yaml";
     apply(plane, example).await;
     let cluster = object(example, "RabbitmqCluster");
-    assert_eq!(cluster["spec"]["rabbitmq"]["additionalConfig"], printed(Software::Rabbitmq));
+    assert_eq!(cluster["spec"]["rabbitmq"]["additionalConfig"], printed(Software::Rabbitmq4));
     // A name that the definition does not have is not taken for nothing.
     let spec = |cluster: &mut Value| cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"].take();
     let mut misspelled = cluster.clone();

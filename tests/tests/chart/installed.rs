@@ -22,6 +22,7 @@ async fn a_release_from_its_first_install_to_its_end() {
     pods_satisfy_the_restricted_standard(&stage).await;
     the_test_tells_whether_it_works(&stage).await;
     a_check_leaves_alone_what_is_not_its_own(&stage).await;
+    a_namespace_of_tenants_takes_no_more_than_its_quota(&stage).await;
     tenants_survive_an_upgrade_and_a_rollback(&stage).await;
     two_releases_leave_each_other_alone(&stage).await;
     people_have_what_their_roles_say(&stage).await;
@@ -142,6 +143,32 @@ async fn a_check_leaves_alone_what_is_not_its_own(stage: &Stage) {
     stage.kubectl(&["delete", "mqtttenant", "taken", "-n", "mqtt"]).await;
 }
 
+/// The controller that counts has known the kinds since it was started anew; the admission refuses what is beyond.
+async fn a_namespace_of_tenants_takes_no_more_than_its_quota(stage: &Stage) {
+    stage.kubectl(&["create", "namespace", "team"]).await;
+    let quota = "tenantQuota.namespaces={team},tenantQuota.aclPolicies=1";
+    stage.helm(&["upgrade"], "mqtt-access", "mqtt", &["--set", quota]).await.unwrap_or_else(|error| panic!("{error}"));
+    let used = "jsonpath={.items[0].status.used.count/aclpolicies\\.mqttaccess\\.io}";
+    wait::until("the quota to be counted", SOON, async || {
+        (stage.kubectl(&["get", "resourcequota", "-n", "team", "-o", used]).await == "0").then_some(())
+    })
+    .await;
+    let policy = |name: &str| {
+        json!({
+            "apiVersion": "mqttaccess.io/v1alpha1", "kind": "AclPolicy", "metadata": {"namespace": "team", "name": name},
+            "spec": {"tenantRef": {"name": "t"}, "subjects": [{"everyone": true}],
+                "rules": [{"effect": "Allow", "actions": ["Publish"], "topics": ["t/x"]}]},
+        })
+    };
+    stage.plane.apply(&policy("first").to_string()).await.unwrap_or_else(|error| panic!("{error}"));
+    let refusal = stage.plane.apply(&policy("second").to_string()).await.unwrap_err().stderr;
+    let told = "exceeded quota: mqtt.mqtt-access-tenants, requested: count/aclpolicies.mqttaccess.io=1";
+    assert!(refusal.contains(told), "{refusal}");
+    stage.helm(&["rollback"], "mqtt-access", "mqtt", &[]).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(stage.kubectl(&["get", "resourcequota", "-n", "team", "-o", "name"]).await, "");
+    stage.kubectl(&["delete", "namespace", "team"]).await;
+}
+
 async fn nothing_of_the_test_is_left(stage: &Stage) {
     for plural in CRDS {
         let left = stage.kubectl(&["get", plural, "-A", "-o", "name"]).await;
@@ -180,7 +207,7 @@ async fn tenants_survive_an_upgrade_and_a_rollback(stage: &Stage) {
     for kind in kinds {
         stage.plane.apply(&kind.to_string()).await.unwrap_or_else(|error| panic!("{error}"));
     }
-    for namespace in ["mqtt-us", "emqx", "throwaway"] {
+    for namespace in ["mqtt-us", "emqx", "throwaway", "acme", "globex"] {
         stage.kubectl(&["create", "namespace", namespace]).await;
     }
     stage.plane.apply(&tenant("mqtt", "acme").to_string()).await.unwrap_or_else(|error| panic!("{error}"));

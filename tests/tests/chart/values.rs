@@ -54,6 +54,9 @@ async fn wrong_values_are_refused_and_the_refusal_says_where_and_why() {
         ("crds.keep=yes", "at '/crds/keep': got string, want boolean"),
         ("operator.image.pullPolicy=never", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
         (digest, "at '/operator/image/digest': 'latest' does not match pattern"),
+        ("tenantQuota.aclPolicies=0", "at '/tenantQuota/aclPolicies': minimum: got 0, want 1"),
+        ("tenantQuota.deviceCredentials=-1", "at '/tenantQuota/deviceCredentials': minimum: got -1, want 1"),
+        ("tenantQuota.namespaces={a,a}", "at '/tenantQuota/namespaces': items at 0 and 1 are equal"),
         ("scope.namespaces={Default}", "at '/scope/namespaces/0'"),
         ("tokenService.port=9091", "at '/tokenService/port': 'not' failed"),
         ("tokenService.certificates.secretName=x", "additional properties 'certificates' not allowed"),
@@ -241,4 +244,27 @@ async fn pods_are_replaced_when_their_configuration_changes_and_only_then() {
         render(&[]).await.of_kind("PodDisruptionBudget")[0]["spec"]["unhealthyPodEvictionPolicy"],
         "AlwaysAllow"
     );
+}
+
+/// Numbers from a hundred thousand on must not come out as `2e+05`.
+#[tokio::test]
+async fn every_namespace_of_tenants_has_a_quota() {
+    let quotas = async |args: &[&str]| -> Vec<Value> { render(args).await.of_kind("ResourceQuota") };
+    assert_eq!(quotas(&[]).await, Vec::<Value>::new(), "no namespace is known");
+    let hard = |tenants: &str, devices: &str, policies: &str| {
+        json!({"count/mqtttenants.mqttaccess.io": tenants, "count/devicecredentials.mqttaccess.io": devices,
+            "count/aclpolicies.mqttaccess.io": policies})
+    };
+    let of = |quotas: &[Value]| -> Vec<(Value, Value)> {
+        quotas.iter().map(|quota| (quota["metadata"]["namespace"].clone(), quota["spec"]["hard"].clone())).collect()
+    };
+    let scoped = quotas(&["--set", "scope.namespaces={a,b}"]).await;
+    let defaults = || hard("100", "200000", "2000");
+    assert_eq!(of(&scoped), [(json!("a"), defaults()), (json!("b"), defaults())]);
+    assert_eq!(quotas(&["--set", "scope.namespaces={a},tenantQuota.enabled=false"]).await, Vec::<Value>::new());
+    let own = quotas(&["--set", "scope.namespaces={a,b},tenantQuota.namespaces={b}"]).await;
+    assert_eq!(of(&own), [(json!("b"), defaults())]);
+    let everything = quotas(&[&everything()]).await;
+    let set = || hard("1", "1000000", "10");
+    assert_eq!(of(&everything), [(json!("acme"), set()), (json!("globex"), set())]);
 }

@@ -43,9 +43,19 @@ fn policy(ns: &str, expect: &str) -> Manifest {
     edited(allow(ns, "t", "all", &[&topic]), &json!({"spec": {"tests": [test]}}))
 }
 
+/// What no tenant has a place for is read by its name, to be told so.
+async fn leave_strays(cluster: &Cluster, Team { name: ns, .. }: Team) {
+    cluster.apply([device(ns, "nobody", "stray"), allow(ns, "nobody", "stray", &["stray/#"])]).await;
+    cluster.wait_device(ns, "stray", "TenantNotFound").await;
+    cluster.wait_reason(POLICIES, ns, "stray", "Accepted", "TenantNotFound").await;
+    cluster.delete(DEVICES, ns, "stray").await;
+    cluster.delete(POLICIES, ns, "stray").await;
+}
+
 pub(crate) async fn use_everything(release: &Release<'_>, team: Team) {
     rotate(release, team).await;
     test_policies(release.cluster, team).await;
+    leave_strays(release.cluster, team).await;
     edit_secrets(release, team).await;
     if release.scope.has_acl_files(team.own) {
         damage_acl_files(release, team).await;

@@ -10,7 +10,7 @@ use mqtt_access_tests::two_tenants::{NOW, globex, serve};
 use crate::attempt::{Attempt, WAYS, publish};
 
 /// A change after the login, whom it concerns, and why they are refused from then on.
-type Row = (&'static str, fn(&mut Attempt), fn(&Attempt) -> bool, Reason);
+pub(crate) type Row = (&'static str, fn(&mut Attempt), fn(&Attempt) -> bool, Reason);
 
 fn everybody(_: &Attempt) -> bool {
     true
@@ -46,7 +46,7 @@ fn replace_secrets(attempt: &mut Attempt) {
 }
 
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     ("nothing", |_| {}, nobody, Reason::InternalError),
     ("suspended", |a| a.acme.tenant.suspended = true, everybody, Reason::Suspended),
     ("mode no longer accepted", |a| { let mode = a.way.mode(); a.acme.tenant.modes.retain(|it| *it != mode); }, everybody, Reason::ModeNotAccepted),

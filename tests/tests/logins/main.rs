@@ -6,5 +6,7 @@ mod after;
 mod attempt;
 mod names;
 mod outcomes;
+mod principals;
 mod spares;
 mod tokens;
+mod will_grace;

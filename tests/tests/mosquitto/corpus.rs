@@ -132,6 +132,7 @@ fn bundle(case: &Case, login_name: Option<&str>, key_id: &str, policies: Vec<Pol
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     };
     let tenant = Tenant {
         namespace: "acme".to_owned(),

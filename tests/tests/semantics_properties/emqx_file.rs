@@ -67,9 +67,12 @@ struct Compared {
     now: BrokerIndex,
     section: Section,
     model: AclConf,
-    /// For each rule of the file, the rule of a policy behind it.
-    behind: Vec<Option<(String, u32)>>,
+    /// For each rule of the file, what is behind it.
+    behind: Vec<Option<Behind>>,
 }
+
+/// A policy, and those of its rules that a rule of the file is made of.
+type Behind = (String, Vec<u32>);
 
 impl Compared {
     fn new(scenario: &Scenario, team: &Team) -> Self {
@@ -106,7 +109,8 @@ impl Compared {
         if client.mode == Mode::Scram && self.refuses_clients(decided) {
             return self.section.narrowed.iter().map(|it| it.message.as_str()).find(|it| it.starts_with(OF_SCRAM));
         }
-        let by_deny = self.behind[decided].as_ref().and_then(|(policy, rule)| told(policy, *rule));
+        let by_deny =
+            self.behind[decided].as_ref().and_then(|(policy, rules)| rules.iter().find_map(|rule| told(policy, *rule)));
         match cause {
             Cause::Rule(rule) => told(rule.policy, rule.index).or(by_deny),
             // No rule stands behind what superusers may; only a Deny that they meet is one.
@@ -123,7 +127,7 @@ impl Compared {
 }
 
 /// Nothing but the end of the file stands behind its last rule.
-fn behind(text: &str) -> Vec<Option<(String, u32)>> {
+fn behind(text: &str) -> Vec<Option<Behind>> {
     let mut named = None;
     let mut found = Vec::new();
     for line in text.lines() {
@@ -132,7 +136,8 @@ fn behind(text: &str) -> Vec<Option<(String, u32)>> {
         } else if line == "{deny, all}." {
             found.push(None);
         } else {
-            found.push(named.map(|(policy, rule)| (policy.to_owned(), rule.parse().unwrap())));
+            let rules = |rules: &str| rules.split("], rules[").map(|rule| rule.parse().unwrap()).collect();
+            found.push(named.map(|(policy, numbers)| (policy.to_owned(), rules(numbers))));
         }
     }
     found
@@ -229,11 +234,11 @@ fn a_deny_stands_before_every_allow_of_its_tenant_but_for_guards() {
         let compared = Compared::new(&scenario, &team);
         let lines: Vec<&str> = compared.section.text.lines().filter(|line| !line.starts_with("%%")).collect();
         let first_allow = lines.iter().position(|line| line.starts_with("{allow,")).unwrap_or(lines.len());
-        let denies = |rule: &Option<(String, u32)>| {
+        let denies = |rule: &Option<Behind>| {
             let policies = scenario.policies.iter();
-            rule.as_ref().is_some_and(|(name, index)| {
+            rule.as_ref().is_some_and(|(name, numbers)| {
                 let mut rules = policies.filter(|it| it.name == *name).flat_map(|it| &it.rules);
-                rules.any(|rule| rule.index == *index && rule.effect == Effect::Deny)
+                rules.any(|rule| numbers.contains(&rule.index) && rule.effect == Effect::Deny)
             })
         };
         assert!(!compared.behind[first_allow..].iter().any(denies), "{}", compared.section.text);

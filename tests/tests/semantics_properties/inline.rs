@@ -12,7 +12,6 @@ use mqtt_access_core::topic::{Filter, TopicName};
 use mqtt_access_core::verdict::Notation;
 use mqtt_access_sidecar::{Clock, Files, Options, Store, TenantKey, router};
 use mqtt_access_tests::models::emqx_inline::{self, Connected};
-use mqtt_access_tests::models::rmqtt;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -43,8 +42,6 @@ static FILTERS: LazyLock<Vec<String>> = LazyLock::new(|| {
     all.retain(|it| Filter::parse(it).is_ok());
     all
 });
-
-const RMQTT: &str = "/rmqtt/auth";
 
 /// A login over HTTP, as the broker sees it.
 pub(crate) struct Replied {
@@ -108,12 +105,6 @@ impl Replied {
         self.body.get("acl")
     }
 
-    /// What rmqtt makes of its list.
-    fn rmqtt(&self, asked: &Asked) -> Option<bool> {
-        let client = Connected { client_id: &self.session.client_id, username: &self.username };
-        rmqtt::decide(self.acl()?, client, told(asked))
-    }
-
     /// What the list says of a request; `None` where it is silent, or is none.
     fn listed(&self, asked: &Asked) -> Option<bool> {
         let client = Connected { client_id: &self.session.client_id, username: &self.username };
@@ -171,70 +162,6 @@ proptest! {
             }
         }
     }
-}
-
-proptest! {
-    #![proptest_config(cases(300))]
-
-    #[test]
-    fn rmqtt_lets_nothing_through_that_the_rules_do_not_allow(
-        scenario in scenario(),
-        client_id in client_id(),
-        proof in proof(),
-    ) {
-        let proof = without_scram(proof);
-        let replied = log_in(&scenario, &client_id, &proof, RMQTT);
-        if matches!(proof, Proof::Tokens(_)) {
-            prop_assert_eq!(&replied.body, &json!({"result": "deny"}), "a token expires, and rmqtt would not mind");
-            return Ok(());
-        }
-        for asked in everything().chain(random(&scenario)) {
-            if replied.rmqtt(&asked) == Some(true) {
-                let said = sessions::decide(&replied.session, &asked).is_allow();
-                prop_assert!(said, "{:?} {:?} {}", asked, proof, replied.body);
-            }
-        }
-        let none = Map::new();
-        let client = sessions::known(&scenario, &replied.session, &proof, &none);
-        for asked in random(&scenario).filter(|asked| replied.rmqtt(asked) == Some(true)) {
-            let said = scenario.world().decide(&client, &asked.request()).allow;
-            prop_assert!(said, "{:?} {:?} {}", asked, proof, replied.body);
-        }
-    }
-}
-
-/// rmqtt knows no SCRAM.
-fn without_scram(proof: Proof) -> Proof {
-    match proof {
-        Proof::Scram { prefix } => Proof::Password { prefix },
-        other => other,
-    }
-}
-
-/// How much rmqtt is not told, there being nobody to ask.
-#[test]
-fn most_of_what_clients_may_do_rmqtt_lets_through() {
-    let mut runner = TestRunner::deterministic();
-    let (mut allowed, mut listed, mut without_dollars) = (0, 0, [0; 2]);
-    for _ in 0..200 {
-        let (scenario, client_id, proof) = (scenario(), client_id(), proof()).new_tree(&mut runner).unwrap().current();
-        let proof = without_scram(proof);
-        let replied = log_in(&scenario, &client_id, &proof, RMQTT);
-        if matches!(proof, Proof::Tokens(_)) {
-            continue;
-        }
-        for asked in everything().filter(|asked| sessions::decide(&replied.session, asked).is_allow()) {
-            let by_list = i32::from(replied.rmqtt(&asked) == Some(true));
-            allowed += 1;
-            listed += by_list;
-            if !asked.topic().contains('$') {
-                without_dollars[0] += 1;
-                without_dollars[1] += by_list;
-            }
-        }
-    }
-    println!("of {allowed} requests allowed rmqtt lets {listed} through, without `$` {without_dollars:?}");
-    assert!(without_dollars[1] > without_dollars[0] / 2, "{without_dollars:?}");
 }
 
 /// What is closed, and how much of what is allowed has to be asked: a list that says nothing would be right, and useless.

@@ -88,6 +88,7 @@ pub(crate) fn bundle(scenario: &Scenario, client: Client<'_>, client_id: &str, p
         secret: Some(Secret::from(SECRET)),
         disabled: false,
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };
@@ -142,6 +143,7 @@ fn device(client: Client<'_>, client_id: &str, proof: &Proof, ticket_key: &Secre
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     })
 }
 

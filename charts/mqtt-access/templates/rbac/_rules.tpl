@@ -8,6 +8,10 @@ their owners take rights on all Secrets there.
 - apiGroups: [mqttaccess.io]
   resources: [mqtttenants, devicecredentials, aclpolicies]
   verbs: [list, watch]
+# What was beyond the budget of its tenant, of which no more than an outline is kept.
+- apiGroups: [mqttaccess.io]
+  resources: [devicecredentials, aclpolicies]
+  verbs: [get]
 - apiGroups: [mqttaccess.io]
   resources: [mqtttenants/status, devicecredentials/status, aclpolicies/status]
   verbs: [patch]
@@ -54,11 +58,11 @@ their owners take rights on all Secrets there.
   verbs: [get, list, watch, update]
 {{- end -}}
 
-{{/* The token service, wherever tenants may be. `get`: to see which device is in the way of another. */}}
+{{/* The token service, wherever tenants may be. Which device is in the way of another it sees by `get`, which every operator has. */}}
 {{- define "mqtt-access.tokenServiceRules" -}}
 - apiGroups: [mqttaccess.io]
   resources: [devicecredentials]
-  verbs: [get, create, delete]
+  verbs: [create, delete]
 {{- end -}}
 
 {{/* The token service, in the whole cluster: who a bearer token is, and what that one may. */}}

@@ -14,11 +14,8 @@ use crate::verdict::Reason;
 const MODES: [Mode; 5] = [Mode::Signature, Mode::DeviceCredential, Mode::Token, Mode::Scram, Mode::Password];
 
 /// Whom to refuse everything, each with the reason.
-pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSeconds) -> Vec<(&'static str, Who)> {
+pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_, '_>, now: UnixSeconds) -> Vec<(&'static str, Who)> {
     let tenant = index.tenant();
-    if tenant.suspended {
-        return vec![("suspended", Who::everyone())];
-    }
     let mut found = Vec::new();
     let keys = tenant.access_keys.iter().filter(|key| {
         let has_secret = key.secret.as_ref().is_some_and(|secret| !secret.expose().is_empty());
@@ -53,7 +50,7 @@ pub(super) fn refused(index: &TenantIndex, clients: &Clients<'_>, now: UnixSecon
     found
 }
 
-fn refused_devices(clients: &Clients<'_>, now: UnixSeconds) -> Who {
+fn refused_devices(clients: &Clients<'_, '_>, now: UnixSeconds) -> Who {
     let mut who = Who::default();
     let own = clients.devices().iter().filter(|persona| has_own_client_id(persona));
     // Nobody else logs in with the client ID of a device, even of one that is refused.
@@ -67,7 +64,7 @@ fn refused_devices(clients: &Clients<'_>, now: UnixSeconds) -> Who {
 
 /// Credentials with a prefix that nobody may use any more, once for each mode.
 pub(super) fn refused_prefixes<'c, 'i>(
-    clients: &'c Clients<'i>,
+    clients: &'c Clients<'i, '_>,
     now: UnixSeconds,
 ) -> impl Iterator<Item = &'c Persona<'i>> {
     clients.devices().iter().filter(move |persona| !has_own_client_id(persona) && is_refused(persona, now))

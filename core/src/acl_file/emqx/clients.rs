@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::meter::Meter;
 use super::who::{Condition, Field, Who};
 use crate::bundle::{AccessKey, ClientIds, Device};
 use crate::client::{Map, Mode, TICKET_ATTRIBUTE, is_from_client_id};
@@ -17,8 +18,9 @@ use crate::template::Variable;
 const DEVICE_MODES: [Mode; 3] = [Mode::DeviceCredential, Mode::Scram, Mode::Password];
 
 /// The clients of a tenant.
-pub(super) struct Clients<'i> {
+pub(super) struct Clients<'i, 'm> {
     index: &'i TenantIndex,
+    meter: &'m Meter<'m>,
     devices: Vec<Persona<'i>>,
     /// Attributes of which somebody's value is more than one level, and whether a username is.
     attributes_with_slash: BTreeSet<&'i str>,
@@ -27,14 +29,17 @@ pub(super) struct Clients<'i> {
 
 /// Who is selected, and how far that is from who is meant.
 pub(super) struct Selected {
+    /// Another one for each selection of a section.
+    pub(super) number: usize,
     pub(super) who: Who,
     /// Of an Allow: somebody is left out. Of a Deny: others are hit.
     pub(super) by_scram: bool,
 }
 
-impl<'i> Clients<'i> {
-    pub(super) fn of(index: &'i TenantIndex) -> Self {
+impl<'i, 'm> Clients<'i, 'm> {
+    pub(super) fn of(index: &'i TenantIndex, meter: &'m Meter<'m>) -> Self {
         let devices: Vec<Persona<'i>> = index.devices().collect();
+        meter.step(devices.len());
         let declared = devices.iter().filter_map(Persona::device).flat_map(|device| &device.client_attributes);
         let with_slash = declared.chain(&index.tenant().client_attributes).filter(|(_, value)| value.contains('/'));
         let mut attributes_with_slash: BTreeSet<&str> = with_slash.map(|(name, _)| name.as_str()).collect();
@@ -44,7 +49,7 @@ impl<'i> Clients<'i> {
         let keys = index.tenant().access_keys.iter().map(|key| username(index, Mode::Signature, key));
         let usernames = devices.iter().filter_map(|persona| persona.username().map(str::to_owned)).chain(keys);
         let username_with_slash = usernames.into_iter().any(|name| name.contains('/'));
-        Self { index, devices, attributes_with_slash, username_with_slash }
+        Self { index, meter, devices, attributes_with_slash, username_with_slash }
     }
 
     /// The devices, once for each mode in which they log in.
@@ -62,20 +67,22 @@ impl<'i> Clients<'i> {
     }
 
     /// Those whom some of the subjects select: for an Allow no others, for a Deny at least those.
-    pub(super) fn selected(&self, subjects: &[Subject], effect: Effect) -> Selected {
-        let mut selected = Selected { who: Who::default(), by_scram: false };
+    pub(super) fn selected(&self, subjects: &[Subject], effect: Effect, number: usize) -> Selected {
+        let mut selected = Selected { number, who: Who::default(), by_scram: false };
         for subject in subjects {
-            self.select(subject, effect, &mut selected);
+            if self.meter.step(1) {
+                self.select(subject, effect, &mut selected);
+            }
         }
         selected
     }
 
     /// Devices that nothing limits but the topic space.
-    pub(super) fn superusers(&self) -> Who {
-        let mut selected = Selected { who: Who::default(), by_scram: false };
+    pub(super) fn superusers(&self) -> Selected {
+        let mut selected = Selected { number: usize::MAX, who: Who::default(), by_scram: false };
         let allowed = self.index.tenant().superusers_allowed;
         self.add_devices(&|device| allowed && device.superuser, &[], None, Effect::Allow, &mut selected);
-        selected.who
+        selected
     }
 
     fn select(&self, subject: &Subject, effect: Effect, selected: &mut Selected) {
@@ -107,7 +114,7 @@ impl<'i> Clients<'i> {
             (None, None) => {
                 add_proven(Vec::new(), wanted, ids, selected);
                 let hangs = ids.is_some() || wanted.is_some_and(|wanted| wanted.keys().any(|it| is_from_client_id(it)));
-                if effect == Effect::Deny && hangs {
+                if effect == Effect::Deny && hangs && self.meter.step(self.devices.len()) {
                     let prefixed = self.devices.iter().filter(|persona| !has_own_client_id(persona));
                     prefixed.for_each(|persona| add_unproven(persona, wanted, selected));
                 }
@@ -143,6 +150,9 @@ impl<'i> Clients<'i> {
         effect: Effect,
         selected: &mut Selected,
     ) {
+        if !self.meter.step(self.devices.len()) {
+            return;
+        }
         let meant = self.devices.iter().filter(|persona| persona.device().is_some_and(meant));
         let (own, prefixed): (Vec<&Persona<'_>>, Vec<&Persona<'_>>) =
             meant.partition(|persona| has_own_client_id(persona));

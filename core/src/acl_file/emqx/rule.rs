@@ -1,14 +1,48 @@
 //! One rule of `acl.conf`, and what a rule of a policy says besides clients and topics.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::super::meter::Meter;
 use super::term::Term;
 use super::who::{Condition, Who};
 use crate::policy::{Action, Effect};
 use crate::rules::Conditions;
 
 /// Writes rules for the clients of one tenant.
-pub(super) struct Rules {
+pub(super) struct Rules<'m> {
     tenant: Condition,
     text: String,
+    meter: &'m Meter<'m>,
+}
+
+/// Rules of the file in the making that are for the clients of one policy: topics with the same action and further conditions
+/// are one rule.
+#[derive(Default)]
+pub(super) struct Lines(BTreeMap<(Term, BTreeSet<Condition>), Line>);
+
+/// A rule of the file, with the rules of the policy that it is made of.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) rules: BTreeSet<u32>,
+    pub(super) topics: Vec<Term>,
+    known: HashSet<Term>,
+}
+
+impl Lines {
+    pub(super) fn add(&mut self, action: &Term, and: &BTreeSet<Condition>, rule: u32, topic: Term) {
+        let line = self.0.entry((action.clone(), and.clone())).or_default();
+        line.rules.insert(rule);
+        if line.known.insert(topic.clone()) {
+            line.topics.push(topic);
+        }
+    }
+
+    /// Each with its action and conditions, in the order of the first rule behind it.
+    pub(super) fn finish(self) -> Vec<(Term, BTreeSet<Condition>, Line)> {
+        let mut lines: Vec<_> = self.0.into_iter().map(|((action, and), line)| (action, and, line)).collect();
+        lines.sort_by_key(|(_, _, line)| line.rules.first().copied());
+        lines
+    }
 }
 
 /// The topics of a rule.
@@ -18,19 +52,18 @@ pub(super) enum Topics {
     Listed(Vec<Term>),
 }
 
-impl Rules {
+impl<'m> Rules<'m> {
     /// Only the sidecar gives the attribute `tenant_id`.
-    pub(super) fn of(tenant_id: &str) -> Self {
-        Self { tenant: Condition::attribute("tenant_id", tenant_id), text: String::new() }
+    pub(super) fn of(tenant_id: &str, meter: &'m Meter<'m>) -> Self {
+        Self { tenant: Condition::attribute("tenant_id", tenant_id), text: String::new(), meter }
     }
 
     /// A comment. Names stand in it only as far as their characters are those of names.
     pub(super) fn comment(&mut self, text: &str) {
         let shown = |c: char| c.is_ascii_alphanumeric() || " -._/[],".contains(c);
         let text: String = text.chars().map(|c| if shown(c) { c } else { '?' }).collect();
-        self.text.push_str("%% ");
-        self.text.push_str(&text);
-        self.text.push('\n');
+        self.text.extend(["%% ", &text, "\n"]);
+        self.meter.write(text.len() + 4);
     }
 
     /// A rule for those of `who` for whom `and` holds too.
@@ -42,6 +75,10 @@ impl Rules {
         action: Term,
         topics: Topics,
     ) {
+        if !self.meter.step(1) {
+            return;
+        }
+        let before = self.text.len();
         let effect = match effect {
             Effect::Allow => Term::Atom("allow"),
             Effect::Deny => Term::Atom("deny"),
@@ -53,6 +90,7 @@ impl Rules {
         };
         self.text.push_str(&Term::tuple([effect, who, action, topics]).to_string());
         self.text.push_str(".\n");
+        self.meter.write(self.text.len() - before);
     }
 
     pub(super) fn finish(self) -> String {

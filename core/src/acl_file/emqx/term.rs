@@ -7,7 +7,7 @@
 use std::fmt::{Display, Formatter, Result, Write as _};
 
 /// One term.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Term {
     /// An atom; quoted where Erlang reserves the word.
     Atom(&'static str),

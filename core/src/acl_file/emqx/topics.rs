@@ -21,7 +21,7 @@ pub(super) struct Granted {
     /// The topic with each variable read as `+`.
     pub(super) widest: String,
     /// Whether subscriptions with wildcards match it.
-    has_wildcard: bool,
+    pub(super) has_wildcard: bool,
     /// For each level the variable in it, where there is just one.
     slots: Vec<Option<Slot>>,
     pub(super) wider: Wider,
@@ -195,6 +195,14 @@ impl Refused {
             }
         }
         (Self::Filter(texts.join("/")), grown)
+    }
+
+    /// The filter, where one says what is refused.
+    pub(super) fn filter(&self) -> Option<&str> {
+        match self {
+            Self::Everything => None,
+            Self::Filter(text) | Self::Exact(text) => Some(text),
+        }
     }
 
     /// `None` for every topic there is, which no filter is.

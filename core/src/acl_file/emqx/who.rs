@@ -1,14 +1,15 @@
 //! Which clients a rule of `acl.conf` is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use super::super::meter::Meter;
 use super::pattern;
 use super::term::Term;
 use crate::client::Mode;
 use crate::glob;
 
 /// What EMQX knows of a client.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Field {
     /// A client attribute, as the login reply gave it. One that is not there fails every test.
     Attribute(String),
@@ -29,22 +30,29 @@ impl std::fmt::Display for Field {
 }
 
 /// What is asked of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Test {
     OneOf(BTreeSet<String>),
     Globs(BTreeSet<String>),
     Pattern(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Condition {
     field: Field,
     test: Test,
 }
 
 /// Clients for whom all conditions of one of the lists hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Who(Vec<Vec<Condition>>);
+///
+/// Lists that differ only in the client ID or username that they ask for are one list, which asks for any of these: many
+/// credentials are compared as sets, and not each with each.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Who {
+    any: Vec<Vec<Condition>>,
+    /// The place of each list by what it asks for aside from client IDs and usernames.
+    places: HashMap<Vec<Condition>, usize>,
+}
 
 impl Condition {
     pub(super) fn one_of<T: Into<String>>(field: Field, values: impl IntoIterator<Item = T>) -> Self {
@@ -86,51 +94,89 @@ impl Condition {
         }
     }
 
-    /// Whether no client can fulfil both. `false` where that is not seen.
-    fn excludes(&self, other: &Self) -> bool {
-        let no_match = |values: &BTreeSet<String>, globs: &BTreeSet<String>| {
-            !values.iter().any(|value| globs.iter().any(|glob| glob::matches(glob, value)))
+    /// The condition without the client IDs or usernames that it asks for; `None` where it asks for something else.
+    fn of_anyone(&self) -> Option<Self> {
+        let test = match (&self.field, &self.test) {
+            (Field::Username | Field::ClientId, Test::OneOf(_)) => Test::OneOf(BTreeSet::new()),
+            (Field::Username | Field::ClientId, Test::Globs(_)) => Test::Globs(BTreeSet::new()),
+            _ => return None,
         };
-        self.field == other.field
-            && match (&self.test, &other.test) {
-                (Test::OneOf(a), Test::OneOf(b)) => a.is_disjoint(b),
-                (Test::OneOf(values), Test::Globs(globs)) | (Test::Globs(globs), Test::OneOf(values)) => {
-                    no_match(values, globs)
-                }
-                _ => false,
+        Some(Self { field: self.field.clone(), test })
+    }
+
+    /// Takes over what another one of the same kind asks for.
+    fn add(&mut self, other: Self) {
+        match (&mut self.test, other.test) {
+            (Test::OneOf(own), Test::OneOf(more)) | (Test::Globs(own), Test::Globs(more)) => own.extend(more),
+            _ => {}
+        }
+    }
+
+    /// Whether no client can fulfil both. `false` where that is not seen.
+    fn excludes(&self, other: &Self, meter: &Meter<'_>) -> bool {
+        if self.field != other.field {
+            return false;
+        }
+        match (&self.test, &other.test) {
+            (Test::OneOf(a), Test::OneOf(b)) => meter.step(a.len() + b.len()) && a.is_disjoint(b),
+            (Test::OneOf(values), Test::Globs(globs)) | (Test::Globs(globs), Test::OneOf(values)) => {
+                let matches = |value: &String| globs.iter().any(|glob| glob::matches(glob, value));
+                meter.step(values.len().saturating_mul(globs.len())) && !values.iter().any(matches)
             }
+            _ => false,
+        }
     }
 }
 
 impl Who {
     pub(super) fn everyone() -> Self {
-        Self(vec![Vec::new()])
+        Self::with(Vec::new())
     }
 
     pub(super) fn with(conditions: Vec<Condition>) -> Self {
-        Self(vec![conditions])
+        let mut who = Self::default();
+        who.or(conditions);
+        who
     }
 
     pub(super) fn or(&mut self, conditions: Vec<Condition>) {
-        if !self.0.contains(&conditions) {
-            self.0.push(conditions);
+        let identities: Vec<usize> =
+            conditions.iter().enumerate().filter(|(_, it)| it.of_anyone().is_some()).map(|(place, _)| place).collect();
+        // With two of them, the lists would not add up to one.
+        let [identity] = identities.as_slice() else {
+            if !self.places.contains_key(&conditions) {
+                self.places.insert(conditions.clone(), self.any.len());
+                self.any.push(conditions);
+            }
+            return;
+        };
+        let key = conditions.iter().map(|it| it.of_anyone().unwrap_or_else(|| it.clone())).collect();
+        let place = *self.places.entry(key).or_insert(self.any.len());
+        match self.any.get_mut(place) {
+            Some(list) => {
+                let known = list.get_mut(*identity);
+                known.into_iter().zip(conditions.into_iter().nth(*identity)).for_each(|(known, more)| known.add(more));
+            }
+            None => self.any.push(conditions),
         }
     }
 
     pub(super) fn is_nobody(&self) -> bool {
-        self.0.is_empty()
+        self.any.is_empty()
     }
 
     /// Whether no client is in both. `false` where that is not seen.
-    pub(super) fn is_apart_from(&self, other: &Self) -> bool {
-        let apart = |a: &[Condition], b: &[Condition]| a.iter().any(|a| b.iter().any(|b| a.excludes(b)));
-        self.0.iter().all(|a| other.0.iter().all(|b| apart(a, b)))
+    pub(super) fn is_apart_from(&self, other: &Self, meter: &Meter<'_>) -> bool {
+        let apart = |a: &[Condition], b: &[Condition]| {
+            meter.step(1) && a.iter().any(|a| b.iter().any(|b| a.excludes(b, meter)))
+        };
+        self.any.iter().all(|a| other.any.iter().all(|b| apart(a, b)))
     }
 
     /// The term for those of a tenant's clients of whom this is true, and further conditions.
     pub(super) fn term(&self, tenant: &Condition, and: impl IntoIterator<Item = Condition>) -> Term {
         let mut terms = vec![tenant.term()];
-        match self.0.as_slice() {
+        match self.any.as_slice() {
             all if all.iter().any(Vec::is_empty) => {}
             [one] => terms.extend(one.iter().map(Condition::term)),
             several => {

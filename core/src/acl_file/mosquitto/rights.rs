@@ -1,16 +1,20 @@
 //! The lines of one client: what Mosquitto's words `read`, `write` and `deny` can say of its rules.
 //!
 //! `deny` takes both actions. A Deny of one action is therefore said by what Allows lose, where it covers them whole; else it
-//! takes the other action too. A Deny that meets no Allow needs no line.
+//! takes the other action too. A Deny that meets no Allow needs no line: those that it meets are found through their levels, so
+//! that many Denies beside many Allows cost no more than both.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
+use super::super::meter::Meter;
+use super::super::overlaps::{Asked, Filters};
 use super::format::{carries, comment, grown};
 use super::loss::Loss;
 use crate::policy::{Action, Effect};
 use crate::rules::{ClientRule, Conditions};
 use crate::template::ClientTopic;
-use crate::topic::{Filter, covers, covers_with_dollars, overlaps, overlaps_with_dollars};
+use crate::topic::{Filter, covers, covers_with_dollars};
 use crate::verdict::{Cause, RuleRef};
 
 /// What a client may do, and what of its rules that does not say.
@@ -30,6 +34,12 @@ struct Grant<'r> {
     write: bool,
 }
 
+/// The topics of Allows, to be found by what overlaps them.
+struct Index<'r, 'm, 'g> {
+    filters: Filters<'r>,
+    meter: &'m Meter<'g>,
+}
+
 /// A topic of a Deny.
 struct Denial<'r> {
     rule: &'r ClientRule<'r>,
@@ -40,11 +50,21 @@ struct Denial<'r> {
 }
 
 impl<'r> Rights<'r> {
-    /// Those that the rules of a client give it.
-    pub(super) fn of(rules: &'r [ClientRule<'r>]) -> Self {
+    /// Those that the rules of a client give it, unless the meter ends.
+    pub(super) fn of(rules: &'r [ClientRule<'r>], meter: &Meter<'_>) -> Self {
         let mut rights = Self::default();
         rules.iter().filter(|rule| rule.effect == Effect::Allow).for_each(|rule| rights.allow(rule));
-        rules.iter().filter(|rule| rule.effect == Effect::Deny).for_each(|rule| rights.deny(rule));
+        let mut index = Index { filters: Filters::default(), meter };
+        for (place, grant) in rights.grants.iter().enumerate() {
+            // A line carries no other.
+            if let Ok(filter) = Filter::parse(grant.filter) {
+                index.filters.insert(filter, place);
+            }
+        }
+        let mut denies = rules.iter().filter(|rule| rule.effect == Effect::Deny);
+        while let Some(rule) = denies.next().filter(|_| meter.goes_on()) {
+            rights.deny(rule, &index);
+        }
         rights
     }
 
@@ -132,7 +152,7 @@ impl<'r> Rights<'r> {
         }
     }
 
-    fn deny(&mut self, rule: &'r ClientRule<'r>) {
+    fn deny(&mut self, rule: &'r ClientRule<'r>, index: &Index<'_, '_, '_>) {
         let ClientRule { cause, conditions, .. } = *rule;
         let (written, with_dollars, is_exact) = match &rule.topic {
             ClientTopic::Filter(filter) => (filter.as_str(), false, false),
@@ -147,11 +167,11 @@ impl<'r> Rights<'r> {
             publish: conditions.concern(Action::Publish) && !is_exact,
             subscribe: conditions.concern(Action::Subscribe),
         };
-        if is_exact && !self.grants.iter().any(|grant| grant.read && denial.is_covered_by(grant)) {
+        if is_exact && !self.any(index, &denial, |grant| grant.read && denial.is_covered_by(grant)) {
             // It refuses subscriptions that no Allow grants anyway.
             return;
         }
-        let (meets_write, meets_read) = (self.meets(&denial, |grant| grant.write), self.meets(&denial, |it| it.read));
+        let (meets_write, meets_read) = self.met(index, &denial);
         let (takes_write, takes_read) = (meets_write && denial.publish, meets_read && denial.subscribe);
         if !takes_write && !takes_read {
             return;
@@ -164,42 +184,69 @@ impl<'r> Rights<'r> {
         ];
         losses.into_iter().filter(|(_, lost)| *lost).for_each(|(loss, _)| self.lose(cause, loss));
         if (meets_write, meets_read) == (takes_write, takes_read) {
-            self.push(&denial);
-        } else if !self.take_away(&denial) {
+            self.push(&denial, index);
+        } else if !self.take_away(&denial, index) {
             self.lose(cause, Loss::DenyOtherAction);
-            self.push(&denial);
+            self.push(&denial, index);
         }
     }
 
-    fn meets(&self, denial: &Denial<'_>, right: impl Fn(&Grant<'_>) -> bool) -> bool {
-        self.grants.iter().any(|grant| right(grant) && denial.meets(grant))
+    /// Whether a Deny meets what may be published to, and what may be received.
+    fn met(&self, index: &Index<'_, '_, '_>, denial: &Denial<'_>) -> (bool, bool) {
+        let mut met = (false, false);
+        let _ = index.find(denial, &mut |place| {
+            let own = self.grants.get(place).map_or((true, true), |grant| (grant.write, grant.read));
+            met = (met.0 || own.0, met.1 || own.1);
+            if met == (true, true) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        met
+    }
+
+    /// Whether a topic of an Allow that a Deny meets passes a test.
+    fn any(&self, index: &Index<'_, '_, '_>, denial: &Denial<'_>, test: impl Fn(&Grant<'_>) -> bool) -> bool {
+        let found = index.find(denial, &mut |place| {
+            if self.grants.get(place).is_some_and(&test) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        found.is_break()
     }
 
     /// Takes one right from every grant that a Deny of one action meets, where it covers them whole.
-    fn take_away(&mut self, denial: &Denial<'_>) -> bool {
+    fn take_away(&mut self, denial: &Denial<'_>, index: &Index<'_, '_, '_>) -> bool {
         let has = |grant: &Grant<'_>| if denial.publish { grant.write } else { grant.read };
-        let met: Vec<&mut Grant<'_>> =
-            self.grants.iter_mut().filter(|grant| has(grant) && denial.meets(grant)).collect();
-        if !met.iter().all(|grant| denial.covers(grant)) {
+        let mut met = Vec::new();
+        let found = index.find(denial, &mut |place| {
+            let Some(grant) = self.grants.get(place).filter(|grant| has(grant)) else {
+                return ControlFlow::Continue(());
+            };
+            met.push(place);
+            if denial.covers(grant) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if found.is_break() {
             return false;
         }
-        for grant in met {
-            *(if denial.publish { &mut grant.write } else { &mut grant.read }) = false;
+        for place in met {
+            if let Some(grant) = self.grants.get_mut(place) {
+                *(if denial.publish { &mut grant.write } else { &mut grant.read }) = false;
+            }
         }
         true
     }
 
     /// Writes a Deny; for one that reaches names that start with `$`, also under each such name that an Allow begins with:
     /// a leading wildcard of Mosquitto's does not reach them.
-    fn push(&mut self, denial: &Denial<'r>) {
+    fn push(&mut self, denial: &Denial<'r>, index: &Index<'_, '_, '_>) {
         let cause = denial.rule.cause;
         self.denies.push((cause, denial.filter.clone()));
         let (first, rest) = denial.filter.split_once('/').map_or((denial.filter.as_str(), None), |(a, b)| (a, Some(b)));
         if !denial.with_dollars || !has_wildcards(first) {
             return;
         }
-        let met = self.grants.iter().filter(|grant| grant.filter.starts_with('$') && denial.meets(grant));
-        let roots: BTreeSet<&str> = met.filter_map(|grant| grant.filter.split('/').next()).collect();
+        let mut roots: BTreeSet<&str> = BTreeSet::new();
+        let _ = index.find(denial, &mut |place| {
+            let met = self.grants.get(place).map(|grant| grant.filter).filter(|filter| filter.starts_with('$'));
+            roots.extend(met.and_then(|filter| filter.split('/').next()));
+            ControlFlow::Continue(())
+        });
         let lines = roots.into_iter().map(|root| match (first, rest) {
             ("#", _) => format!("{root}/#"),
             (_, Some(rest)) => format!("{root}/{rest}"),
@@ -211,12 +258,17 @@ impl<'r> Rights<'r> {
     }
 }
 
-impl Denial<'_> {
-    fn meets(&self, grant: &Grant<'_>) -> bool {
-        let overlaps = if self.with_dollars { overlaps_with_dollars } else { overlaps };
-        parsed(&self.filter, grant.filter).is_none_or(|(denied, granted)| overlaps(denied, granted))
+impl Index<'_, '_, '_> {
+    /// Hands over the topics of Allows that a Deny meets, in any order.
+    fn find(&self, denial: &Denial<'_>, found: &mut dyn FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
+        // A Deny that does not parse is a fault of ours, and meets everything; `grown` makes none.
+        let everything = Filter::parse("#").map(|filter| Asked { filter, with_dollars: true });
+        let own = Filter::parse(&denial.filter).map(|filter| Asked { filter, with_dollars: denial.with_dollars });
+        own.or(everything).map_or(ControlFlow::Break(()), |asked| self.filters.find(asked, self.meter, found))
     }
+}
 
+impl Denial<'_> {
     fn covers(&self, grant: &Grant<'_>) -> bool {
         let covers = if self.with_dollars { covers_with_dollars } else { covers };
         parsed(&self.filter, grant.filter).is_some_and(|(denied, granted)| covers(denied, granted))

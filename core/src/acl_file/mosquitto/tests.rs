@@ -12,9 +12,9 @@ use crate::policy::{Action, Effect, Policy, Qos, Rule, Subject, Topics};
 /// Rules, the topic lines they become, and what is lost.
 type Case = (Vec<Rule>, &'static [&'static str], &'static [(u32, Loss)]);
 
-const NOW: UnixSeconds = 1_800_000_000;
+pub(in crate::acl_file) const NOW: UnixSeconds = 1_800_000_000;
 
-fn tenant() -> Tenant {
+pub(in crate::acl_file) fn tenant() -> Tenant {
     let space = |filter: &str| Space { filter: filter.to_owned(), shared_with: Vec::new() };
     Tenant {
         namespace: "acme".to_owned(),
@@ -41,7 +41,7 @@ fn tenant() -> Tenant {
     }
 }
 
-fn device(client_id: &str) -> Device {
+pub(in crate::acl_file) fn device(client_id: &str) -> Device {
     Device {
         name: client_id.to_owned(),
         uid: None,
@@ -56,6 +56,7 @@ fn device(client_id: &str) -> Device {
         expires_at: None,
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 
@@ -66,11 +67,11 @@ fn rule(effect: Effect, actions: &str, topics: &[&str]) -> Rule {
     Rule { index: 0, effect, actions, topics, qos: None, retain: None }
 }
 
-fn allow(actions: &str, topics: &[&str]) -> Rule {
+pub(in crate::acl_file) fn allow(actions: &str, topics: &[&str]) -> Rule {
     rule(Effect::Allow, actions, topics)
 }
 
-fn deny(actions: &str, topics: &[&str]) -> Rule {
+pub(in crate::acl_file) fn deny(actions: &str, topics: &[&str]) -> Rule {
     rule(Effect::Deny, actions, topics)
 }
 
@@ -79,7 +80,7 @@ fn with_qos(rule: Rule, levels: &[u8]) -> Rule {
     Rule { qos: Some(levels), ..rule }
 }
 
-fn index(tenant: Tenant, devices: Vec<Device>, mut rules: Vec<Rule>) -> TenantIndex {
+pub(in crate::acl_file) fn index(tenant: Tenant, devices: Vec<Device>, mut rules: Vec<Rule>) -> TenantIndex {
     (0..).zip(&mut rules).for_each(|(index, rule)| rule.index = index);
     let everyone = Subject { everyone: true, ..Subject::default() };
     let policy = Policy { name: "p".to_owned(), subjects: vec![everyone], rules };
@@ -113,8 +114,12 @@ fn a_section_names_what_is_behind_each_line() {
              # acme/p rules[1]\ntopic write acme/up\n"
         )
     };
-    let expected =
-        Section { tenant: "acme/shop".to_owned(), text: block("acme-1") + &block("acme-2"), narrowed: vec![] };
+    let expected = Section {
+        tenant: "acme/shop".to_owned(),
+        text: block("acme-1") + &block("acme-2"),
+        narrowed: vec![],
+        closed: None,
+    };
     assert_eq!(section, expected);
     assert_eq!(file([&section, &section]), section.text.repeat(2));
 }

@@ -76,6 +76,7 @@ mod tests {
             spares,
             disabled: false,
             generated: false,
+            client_id_prefixes: None,
             uses: [].into(),
         };
         let all = key(Some("current"), Spares { previous: spare("old"), next: spare("next") });

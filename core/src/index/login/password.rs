@@ -1,7 +1,7 @@
 //! Passwords: the login name is looked up in the tenant that owns the client ID.
 //!
-//! Where a tenant (or, for client IDs of nobody, any tenant) has slow hashes, every refusal costs one: names that exist
-//! cannot be told from names that do not.
+//! Where a tenant has slow hashes, every refusal of its client IDs costs one of its own: names that exist cannot be told from
+//! names that do not. Client IDs of no tenant cost the cheapest slow hash of all, where there is one.
 
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use crate::client::Mode;
 use crate::credential::{MAX_CLIENT_ID_BYTES, equals};
 use crate::index::key::{Accepted, Key};
 use crate::index::{BrokerIndex, TenantIndex};
-use crate::password::{self, Asked, ComparisonId, ImportedHash, Memo, Verifier};
+use crate::password::{self, Asked, ComparisonId, HashCost, ImportedHash, Memo, Verifier};
 use crate::secret::Secret;
 use crate::verdict::Reason;
 
@@ -24,7 +24,7 @@ pub struct SlowLogin {
     client_id: String,
     password: Secret,
     hash: ImportedHash,
-    /// Whether the hash stands in for that of a name that does not exist, or is refused anyway.
+    /// Why it is refused whatever comes out: the hash stands in for that of a name that has none.
     refused: Option<Reason>,
 }
 
@@ -44,6 +44,24 @@ impl SlowLogin {
         self.tenant.as_deref()
     }
 
+    /// The login name, which need not exist.
+    #[must_use]
+    pub fn login_name(&self) -> &str {
+        &self.login_name
+    }
+
+    /// The work of the comparison.
+    #[must_use]
+    pub fn cost(&self) -> HashCost {
+        self.hash.cost()
+    }
+
+    /// Whether it is refused whatever comes out: its name has no slow hash, and another stands in for it.
+    #[must_use]
+    pub fn is_decoy(&self) -> bool {
+        self.refused.is_some()
+    }
+
     /// Equal for two logins of one name whose passwords are the same and are compared with the same hash.
     #[must_use]
     pub fn comparison(&self, memo: &Memo) -> ComparisonId {
@@ -53,7 +71,7 @@ impl SlowLogin {
 
     /// The outcome, if the same comparison was made before.
     pub fn recall(self: Box<Self>, memo: &Memo) -> Result<CheckedLogin, Box<Self>> {
-        match memo.get(self.comparison(memo)) {
+        match memo.get(self.tenant.as_deref().unwrap_or_default(), self.comparison(memo)) {
             Some(fits) => Ok(self.checked(fits)),
             None => Err(self),
         }
@@ -70,7 +88,9 @@ impl SlowLogin {
     #[must_use]
     pub fn check_and_note(self, memo: &Memo) -> CheckedLogin {
         let fits = self.hash.verify(self.password.expose());
-        memo.put(self.comparison(memo), fits);
+        // A password that fits a decoy is right for nobody, and takes no place among those that are.
+        let right = fits && self.refused.is_none();
+        memo.put(self.tenant.as_deref().unwrap_or_default(), self.comparison(memo), right);
         self.checked(fits)
     }
 
@@ -82,6 +102,14 @@ impl SlowLogin {
             None => Err(Reason::WrongProof),
         };
         CheckedLogin { login_name, client_id, hash, result }
+    }
+}
+
+impl CheckedLogin {
+    /// Whether the password fits the hash of the login name.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.result.is_ok()
     }
 }
 
@@ -118,7 +146,7 @@ pub(super) fn begin<'i>(index: &'i BrokerIndex, credentials: &Credentials<'_>, n
 
 /// The slow hash that a refusal costs, where there are any.
 fn decoy<'i>(index: &'i BrokerIndex, tenant: Option<&'i TenantIndex>, name: &str) -> Option<&'i ImportedHash> {
-    tenant.map_or_else(|| index.decoy_hash(name), |tenant| tenant.decoy_hash(name))
+    tenant.map_or_else(|| index.decoy_hash(), |tenant| tenant.decoy_hash(name))
 }
 
 type Found<'i> = (&'i TenantIndex, Key<'i>, &'i Verifier);

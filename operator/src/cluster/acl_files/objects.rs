@@ -1,11 +1,11 @@
 //! What the objects that hold ACL files look like (pure).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as KubeSecret};
 use kube::core::ObjectMeta;
-use mqtt_access_core::acl_file::{File, Sections};
+use mqtt_access_core::acl_file::{Closed, File, Sections};
 use mqtt_access_core::bundle::Digest;
 use serde::Serialize;
 
@@ -109,69 +109,139 @@ pub(super) fn broker_labels(kind: &str) -> BTreeMap<String, String> {
         .into()
 }
 
-/// The data of a `ConfigMap` of some tenants, and which files do not fit into it.
-pub(super) fn config_map_data(files: &[File], tenants: &[&Sections]) -> (BTreeMap<String, String>, Vec<File>) {
-    let text = |file: File| String::from_utf8_lossy(file.of(tenants.iter().copied()).expose()).into_owned();
-    fitting(files.iter().copied().filter(|file| is_open(*file)).map(|file| (file, text(file))).collect(), LIMIT)
+/// The data of the `ConfigMap` of a tenant, and which files do not fit into it.
+pub(super) fn tenant_data(files: &[File], tenant: &Sections) -> (BTreeMap<String, String>, Vec<File>) {
+    let open: Vec<File> = files.iter().copied().filter(|file| is_open(*file)).collect();
+    let closed = without_room(&open, &[(tenant, &BTreeSet::new())], LIMIT);
+    let text = |file: &File| text(*file, &[(tenant, &BTreeSet::new())], &closed);
+    (open.iter().map(|file| (file.name().to_owned(), utf8(text(file)))).collect(), closed)
 }
 
-/// The data of the Secret of a broker, and which files do not fit into it.
-pub(super) fn secret_data(files: &[File], tenants: &[&Sections]) -> (BTreeMap<String, ByteString>, Vec<File>) {
-    let private = files.iter().copied().filter(|file| !is_open(*file));
-    let text = |file: File| file.of(tenants.iter().copied()).expose().to_vec();
-    let (data, closed) = fitting(private.map(|file| (file, text(file))).collect(), LIMIT);
-    (data.into_iter().map(|(name, bytes)| (name, ByteString(bytes))).collect(), closed)
+/// The data of an object of a broker.
+pub(super) struct Joined<T> {
+    pub(super) data: BTreeMap<String, T>,
+    /// Files that deny everything to everybody: not even comments about the tenants fit.
+    pub(super) closed: Vec<File>,
+    /// For whom there is no room in which files.
+    pub(super) crowded_out: BTreeMap<ObjectKey, BTreeSet<File>>,
 }
 
-/// Closes the largest files until the rest fits. Nothing is cut: what is left could lack a Deny.
-fn fitting<T: AsRef<[u8]> + From<String>>(mut texts: Vec<(File, T)>, limit: usize) -> (BTreeMap<String, T>, Vec<File>) {
-    texts.sort_by_key(|(_, text)| text.as_ref().len());
-    let (mut data, mut closed, mut total) = (BTreeMap::new(), Vec::new(), 0);
-    for (file, text) in texts {
-        total += text.as_ref().len();
-        let text = if total <= limit {
-            text
-        } else {
-            closed.push(file);
-            T::from(
-                file.closed("too large for Kubernetes, so everything is denied; take it from a sidecar's `--acl-dir`"),
-            )
-        };
-        data.insert(file.name().to_owned(), text);
+/// The `ConfigMap` of a broker.
+pub(super) fn broker_map(files: &[File], tenants: &[(&ObjectKey, &Sections)]) -> Joined<String> {
+    let open: Vec<File> = files.iter().copied().filter(|file| is_open(*file)).collect();
+    joined(&open, tenants, LIMIT, utf8)
+}
+
+/// The Secret of a broker.
+pub(super) fn broker_secret(files: &[File], tenants: &[(&ObjectKey, &Sections)]) -> Joined<ByteString> {
+    let private: Vec<File> = files.iter().copied().filter(|file| !is_open(*file)).collect();
+    joined(&private, tenants, LIMIT, ByteString)
+}
+
+fn joined<T>(
+    files: &[File],
+    tenants: &[(&ObjectKey, &Sections)],
+    limit: usize,
+    of: impl Fn(Vec<u8>) -> T,
+) -> Joined<T> {
+    let crowded_out = crowded_out(files, tenants, limit);
+    let nobody = BTreeSet::new();
+    let parts = tenants.iter().map(|(tenant, sections)| (*sections, crowded_out.get(*tenant).unwrap_or(&nobody)));
+    let parts: Vec<(&Sections, &BTreeSet<File>)> = parts.collect();
+    let closed = without_room(files, &parts, limit);
+    let data = files.iter().map(|file| (file.name().to_owned(), of(text(*file, &parts, &closed)))).collect();
+    Joined { data, closed, crowded_out }
+}
+
+/// Closes the largest sections until the rest fits: no tenant outgrows a smaller one. Of tenants alike, by their names.
+fn crowded_out(
+    files: &[File],
+    tenants: &[(&ObjectKey, &Sections)],
+    limit: usize,
+) -> BTreeMap<ObjectKey, BTreeSet<File>> {
+    let sizes = tenants.iter().flat_map(|(tenant, sections)| {
+        files.iter().map(move |file| (sections.size_in(*file), *tenant, *file, *sections))
+    });
+    let mut sizes: Vec<_> = sizes.collect();
+    sizes.sort_by_key(|(size, tenant, file, _)| (std::cmp::Reverse(*size), *tenant, *file));
+    let ends: usize = files.iter().map(|file| file.of([]).expose().len()).sum();
+    let mut total = ends + sizes.iter().map(|(size, ..)| size).sum::<usize>();
+    let mut crowded_out: BTreeMap<ObjectKey, BTreeSet<File>> = BTreeMap::new();
+    for (size, tenant, file, sections) in sizes {
+        let closed = sections.closed_size_in(file, Closed::NoRoom);
+        if total <= limit || size <= closed {
+            break;
+        }
+        total = total - size + closed;
+        crowded_out.entry(tenant.clone()).or_default().insert(file);
     }
-    (data, closed)
+    crowded_out
+}
+
+/// The largest files that have to be closed until the rest fits. Nothing is cut: what is left could lack a Deny.
+fn without_room(files: &[File], parts: &[(&Sections, &BTreeSet<File>)], limit: usize) -> Vec<File> {
+    let size = |file: File| {
+        let of = |(sections, closed): &(&Sections, &BTreeSet<File>)| {
+            if closed.contains(&file) { sections.closed_size_in(file, Closed::NoRoom) } else { sections.size_in(file) }
+        };
+        file.of([]).expose().len() + parts.iter().map(of).sum::<usize>()
+    };
+    let mut sizes: Vec<(usize, File)> = files.iter().map(|file| (size(*file), *file)).collect();
+    sizes.sort_unstable();
+    let mut total = 0_usize;
+    let fits = |(size, _): &(usize, File)| {
+        total = total.saturating_add(*size);
+        total > limit
+    };
+    sizes.into_iter().filter(fits).map(|(_, file)| file).collect()
+}
+
+fn text(file: File, parts: &[(&Sections, &BTreeSet<File>)], closed: &[File]) -> Vec<u8> {
+    if closed.contains(&file) {
+        let why = "too large for Kubernetes, so everything is denied; take it from a sidecar's `--acl-dir`";
+        return file.closed(why).into_bytes();
+    }
+    let no_room = |closed: &BTreeSet<File>| closed.contains(&file).then_some(Closed::NoRoom);
+    file.parts(parts.iter().map(|(sections, closed)| (*sections, no_room(closed)))).concat()
+}
+
+/// Rules are text.
+fn utf8(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// What is told of files that do not fit.
-pub(super) fn too_large(object: &str, closed: &[File]) -> String {
-    let names: Vec<&str> = closed.iter().map(|file| file.name()).collect();
-    let names = names.join(" and ");
-    format!(
+pub(super) fn too_large(object: &str, closed: &[File]) -> Option<String> {
+    let names = names_of(closed)?;
+    Some(format!(
         "{names} denies everything in `{object}` because it is larger than 1 MiB; take it from a sidecar's `--acl-dir`"
-    )
+    ))
+}
+
+/// What is told of sections that would pass a bound.
+pub(super) fn closed(sections: &Sections) -> Option<String> {
+    let told = File::ALL.into_iter().filter_map(|file| {
+        let why = sections.closed_in(file)?.message();
+        Some(format!("{} denies everything to the tenant: {why}", file.name()))
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// What a tenant is told for which the files of all tenants have no room.
+pub(super) fn no_room(files: &BTreeSet<File>) -> String {
+    let objects = [(BROKER_MAP, true), (BROKER_SECRET, false)];
+    let told = objects.into_iter().filter_map(|(object, open)| {
+        let files: Vec<File> = files.iter().copied().filter(|file| is_open(*file) == open).collect();
+        Some(format!("{} denies everything to the tenant in `{object}`", names_of(&files)?))
+    });
+    format!("{}: {}", told.collect::<Vec<_>>().join(", "), Closed::NoRoom.message())
+}
+
+fn names_of(files: &[File]) -> Option<String> {
+    let names: Vec<&str> = files.iter().map(|file| file.name()).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(sizes: [usize; 2]) -> Vec<(File, String)> {
-        [File::Emqx, File::MosquittoAcl].into_iter().zip(sizes.map(|size| "x".repeat(size))).collect()
-    }
-
-    #[test]
-    fn what_does_not_fit_denies_everything_and_is_never_cut() {
-        let (data, closed) = fitting(texts([10, 20]), 30);
-        assert_eq!((data["acl.conf"].len(), data["mosquitto.acl"].len(), closed), (10, 20, Vec::new()));
-        let (data, closed) = fitting(texts([11, 20]), 30);
-        assert_eq!((data["acl.conf"].len(), closed), (11, vec![File::MosquittoAcl]), "the largest one goes first");
-        assert!(data["mosquitto.acl"].starts_with("# too large"), "{data:?}");
-        let (data, closed) = fitting(texts([32, 31]), 30);
-        assert_eq!(closed, [File::MosquittoAcl, File::Emqx]);
-        assert!(
-            data["acl.conf"].starts_with("%% too large") && data["acl.conf"].ends_with("{deny, all}.\n"),
-            "{data:?}"
-        );
-        assert!(data.values().all(|text| !text.contains('x') || text.contains("too large")));
-    }
-}
+pub(super) mod tests;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -10,13 +11,13 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as KubeSecret};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt as _};
-use mqtt_access_core::acl_file::{File, Sections};
+use mqtt_access_core::acl_file::{Closed, File, Sections};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::objects::{self, AclObject, BROKER_MAP, BROKER_SECRET, MAP_LABEL};
-use super::{Compiled, Standing, is_open};
+use super::{Compiled, PATIENCE, Standing, is_open};
 use crate::cluster::cache::{Cache, Cached as _, Group, ObjectKey};
 use crate::cluster::controller::Context;
 use crate::cluster::world::{BrokerCaches, World};
@@ -91,11 +92,16 @@ type Writes<'a> = Vec<BoxFuture<'a, Result<(), WriteError>>>;
 /// Brings all objects of a broker up to date. One that cannot be written hinders no other.
 pub(super) async fn write(context: &Context, broker: &Broker) -> Result<(), WriteError> {
     let Some(view) = context.world(|world| View::of(world, broker)) else { return Ok(()) };
-    let tenants = context.acl_files.known(&broker.name, |known| known.tenants.clone()).unwrap_or_default();
+    let known = context.acl_files.known(&broker.name, |known| (known.tenants.clone(), known.late(), known.waiting()));
+    let (tenants, late, waiting) = known.unwrap_or_default();
     let writer = Writer { context, broker, files: broker.wanted_files(), view };
     let mut writes = writer.of_tenants(&tenants);
-    if writer.view.published.iter().all(|tenant| tenants.contains_key(tenant)) {
-        writes.extend(writer.of_broker(&tenants));
+    let unknown: Vec<&ObjectKey> =
+        writer.view.published.iter().filter(|tenant| !tenants.contains_key(*tenant)).collect();
+    if unknown.iter().all(|tenant| late.contains(*tenant)) {
+        writes.extend(writer.of_broker(&tenants, &unknown));
+    } else if unknown.iter().any(|tenant| waiting.contains(*tenant)) {
+        context.acl_files.queue.push(broker.name.clone(), PATIENCE);
     }
     let results: Vec<Result<(), WriteError>> = stream::iter(writes).buffer_unordered(CONCURRENCY).collect().await;
     results.into_iter().collect()
@@ -124,30 +130,55 @@ impl Writer<'_> {
         for (name, (tenant, compiled)) in wanted {
             let (present, labels) = (self.view.maps.get(&name), objects::tenant_labels(tenant));
             if !present.is_some_and(|present| present.is(&labels, &compiled.digest)) {
-                let (data, _) = objects::config_map_data(&self.files, &[&compiled.sections]);
+                let (data, _) = objects::tenant_data(&self.files, &compiled.sections);
                 writes.push(self.put(present, objects::config_map(name, labels, data)).boxed());
             }
         }
         writes
     }
 
-    fn of_broker(&self, tenants: &BTreeMap<ObjectKey, Standing>) -> Writes<'_> {
-        let sections: Vec<&Sections> = tenants.values().filter_map(Standing::sections).collect();
-        let (open, mut closed) = objects::config_map_data(&self.files, &sections);
-        let (private, too_large) = objects::secret_data(&self.files, &sections);
-        closed.extend(too_large);
-        self.complain(&closed);
+    /// The files of all tenants; those that are not worked out yet are closed.
+    fn of_broker(&self, tenants: &BTreeMap<ObjectKey, Standing>, unknown: &[&ObjectKey]) -> Writes<'_> {
+        let closed = |tenant: &ObjectKey| Sections::closed(&tenant.namespace, &tenant.name, Closed::NotYet);
+        let closed: Vec<(&ObjectKey, Sections)> = unknown.iter().map(|tenant| (*tenant, closed(tenant))).collect();
+        let known = tenants.iter().filter_map(|(tenant, standing)| Some((tenant, standing.sections()?)));
+        let sections = known.chain(closed.iter().map(|(tenant, sections)| (*tenant, sections)));
+        let sections: Vec<(&ObjectKey, &Sections)> = sections.collect();
+        let open = objects::broker_map(&self.files, &sections);
+        let private = objects::broker_secret(&self.files, &sections);
+        self.complain(&[open.closed, private.closed].concat());
+        let mut crowded_out = open.crowded_out;
+        for (tenant, files) in private.crowded_out {
+            crowded_out.entry(tenant).or_default().extend(files);
+        }
+        self.crowd_out(crowded_out);
         let labels = objects::broker_labels(MAP_LABEL);
-        let map = (!open.is_empty()).then(|| objects::config_map(BROKER_MAP.to_owned(), labels, open));
-        let secret = (!private.is_empty()).then(|| objects::secret(private));
+        let map = (!open.data.is_empty()).then(|| objects::config_map(BROKER_MAP.to_owned(), labels, open.data));
+        let secret = (!private.data.is_empty()).then(|| objects::secret(private.data));
         let map = self.ensure(self.view.maps.get(BROKER_MAP), map);
         let secret = self.ensure(self.view.secret.as_ref(), secret);
         map.into_iter().chain(secret).collect()
     }
 
+    /// Has the tenants told for which there is no room, and those for which there is again.
+    fn crowd_out(&self, crowded_out: BTreeMap<ObjectKey, BTreeSet<File>>) {
+        for (tenant, files) in &crowded_out {
+            if self.context.acl_files.crowded_out(&self.broker.name, tenant) != *files {
+                tracing::warn!(broker = self.broker.name, %tenant, ?files, "no room for a tenant in ACL files");
+            }
+        }
+        let told = self.context.acl_files.known(&self.broker.name, |known| {
+            let news = known.crowd_out(crowded_out);
+            (news, known.closed())
+        });
+        let (news, closed) = told.unwrap_or_default();
+        self.context.figures.acl_sections_closed(&self.broker.name, closed);
+        news.into_iter().for_each(|tenant| self.context.queue.push(tenant, Duration::ZERO));
+    }
+
     /// The broker's own files have no object of ours whose conditions could tell.
     fn complain(&self, closed: &[File]) {
-        let complaint = (!closed.is_empty()).then(|| objects::too_large(BROKER_MAP, closed));
+        let complaint = objects::too_large(BROKER_MAP, closed);
         let before = self
             .context
             .acl_files

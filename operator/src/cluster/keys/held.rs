@@ -16,7 +16,7 @@ use super::{Finder, KeyError};
 use crate::cluster::cache::{Group, ObjectKey};
 use crate::cluster::controller::Context;
 use crate::cluster::publish;
-use crate::compile::Incumbents;
+use crate::compile::{Before, Incumbents};
 use crate::config::Broker;
 use crate::login::Login;
 
@@ -31,6 +31,8 @@ pub(in crate::cluster) struct Held {
     scram: Option<ScramSettings>,
     /// By the names of the devices.
     logins: HashMap<String, HeldLogin>,
+    /// `None` where nothing is published.
+    before: Option<Arc<Before>>,
 }
 
 /// A key that is in force.
@@ -70,6 +72,7 @@ impl Held {
             devices: devices.collect(),
             scram: bundle.tenant.scram,
             logins: logins.collect(),
+            before: Some(Arc::new(Before::of(bundle))),
         }
     }
 
@@ -148,6 +151,18 @@ impl Finder<'_> {
     /// The key before it, where the published bundle holds one.
     pub(super) async fn held_previous(&self, wanted: &Wanted) -> Result<Option<Spare<Secret>>, KeyError> {
         Ok(self.published().await?.made(wanted).and_then(|held| held.previous.clone()))
+    }
+
+    /// Who had which client IDs, by what was published last.
+    pub(super) async fn before(&self) -> Result<Option<Arc<Before>>, KeyError> {
+        let before = self.published().await?.before.clone();
+        let group = Group::Tenant(self.tenant.clone());
+        let index = self.context.world(|world| world.broker(&self.broker.name).indexes.group(&group).next().cloned());
+        let file = index.as_ref().and_then(|index| index.file.as_ref());
+        Ok(before.map(|before| match file {
+            Some(file) => before.and(&file.tenant.sessions.resting),
+            None => before,
+        }))
     }
 
     /// What the published bundle holds.

@@ -3,14 +3,14 @@
 
 use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::{Api, ResourceExt as _};
-use mqtt_access_core::password::ImportedHash;
+use mqtt_access_core::password::{ImportedHash, Verifier};
 use mqtt_access_crds::RotationStatus;
 
 use super::login::LoginOf;
 use super::{Finder, Found, KeyError, Raw};
 use crate::cluster::cache::ObjectKey;
 use crate::compile::{Key, KeyProblem, Rotated};
-use crate::credential::{problem, read_key, read_password};
+use crate::credential::{problem, read_key, read_password, too_costly};
 use crate::login::{Fingerprint, Password};
 
 /// What a Secret held.
@@ -40,7 +40,7 @@ impl Finder<'_> {
     pub(super) async fn referenced_password(&self, name: &str, of: &LoginOf) -> Result<Raw, KeyError> {
         let with_scram = of.recipe.scram().is_some();
         match self.seen(name) {
-            Some(Seen::Hash(hash)) if !with_scram => return Ok(cut_over(Password::Hashed(hash), name)),
+            Some(Seen::Hash(hash)) if !with_scram => return self.hashed(hash, name, of).await,
             Some(Seen::Refused { scram, why }) if scram == with_scram => return Ok(invalid(why)),
             Some(Seen::Password(fingerprint)) => {
                 if let Some(login) = self.known(of, &fingerprint) {
@@ -61,9 +61,22 @@ impl Finder<'_> {
         };
         seen.into_iter().for_each(|seen| self.note(name, &secret, seen));
         Ok(match read {
+            Ok(Password::Hashed(hash)) => self.hashed(hash, name, of).await?,
             Ok(password) => cut_over(password, name),
             Err(why) => invalid(why),
         })
+    }
+
+    /// A hash that costs more than the tenant's limit counts where it is in force already, so that lowering the limit locks
+    /// nobody out.
+    async fn hashed(&self, hash: ImportedHash, name: &str, of: &LoginOf) -> Result<Raw, KeyError> {
+        if let Some(why) = too_costly(name, &hash, self.max_bcrypt_cost) {
+            let known = self.published().await?.login(of).and_then(|login| login.password);
+            if known != Some(Verifier::Slow(hash.clone())) {
+                return Ok(invalid(why));
+            }
+        }
+        Ok(cut_over(Password::Hashed(hash), name))
     }
 
     /// What the present version of a Secret held when it was read.

@@ -7,13 +7,15 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use kube::ResourceExt as _;
-use mqtt_access_crds::{AclPolicy, DeviceCredential, MqttTenant, PolicyCompiled, RotationStatus, Stored};
+use mqtt_access_crds::{
+    AclPolicy, DeviceCredential, MqttTenant, PolicyAccepted, PolicyCompiled, RotationStatus, Stored,
+};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::tests_passed::{reason_before, tests_passed};
 use super::write::{HasStatus, Written, condition, is_said, write_status};
-use super::{Homeless, ReportError, events};
+use super::{Homeless, ReportError, events, outlines};
 use crate::cluster::cache::ObjectKey;
 use crate::cluster::controller::Context;
 use crate::compile::{DeviceReport, PolicyReport, Reports, RotationReport};
@@ -24,7 +26,7 @@ const CONCURRENCY: usize = 16;
 /// How long conditions are written before the next bundle gets its turn.
 const BUDGET: Duration = Duration::from_secs(1);
 
-type Writes<'a> = Vec<BoxFuture<'a, Result<(), ReportError>>>;
+pub(super) type Writes<'a> = Vec<BoxFuture<'a, Result<(), ReportError>>>;
 
 /// Devices and policies of a tenant with a bundle. `false` where time ran out before all were written. What was edited since
 /// it was compiled is not in force yet: its own event brings it back here.
@@ -48,32 +50,40 @@ pub(super) async fn served(context: &Context, key: &ObjectKey, reports: &Reports
             writes.push(write_policy(context, policy, report, tests).boxed());
         }
     }
+    writes.extend(outlines::over_budget(context, key, reports));
     run(writes, Some(Instant::now() + BUDGET)).await
 }
 
 /// Devices and policies of a tenant without a bundle.
 pub(super) async fn homeless(context: &Context, key: &ObjectKey, told: &Homeless) -> Result<(), ReportError> {
     let (devices, policies) = context.world(|world| (world.devices_of(key), world.policies_of(key)));
-    let devices = devices.into_iter().map(|device| {
-        async move {
-            let ready = condition(device.as_ref(), told.device, told.message.clone());
-            let news: Vec<_> = [ready].into_iter().filter(|ready| !is_said(device.as_ref(), ready)).collect();
-            write_status(context, device.as_ref(), &news, generation(device.as_ref())).await.map(drop)
-        }
-        .boxed()
-    });
-    let policies = policies.into_iter().map(|policy| {
-        async move {
-            let accepted = condition(policy.as_ref(), told.policy, told.message.clone());
-            let compiled = condition(policy.as_ref(), PolicyCompiled::NotAccepted, told.message.clone());
-            let tested = tests_passed(&policy, None);
-            let conditions = [accepted, compiled].into_iter().chain(tested);
-            let news: Vec<_> = conditions.filter(|condition| !is_said(policy.as_ref(), condition)).collect();
-            write_status(context, policy.as_ref(), &news, generation(policy.as_ref())).await.map(drop)
-        }
-        .boxed()
-    });
-    run(devices.chain(policies).collect(), None).await.map(|_| ())
+    let devices = devices.into_iter().map(|device| homeless_device(context, device, told).boxed());
+    let policies = policies.into_iter().map(|policy| homeless_policy(context, policy, told).boxed());
+    let outlines = outlines::homeless(context, key, told);
+    run(devices.chain(policies).chain(outlines).collect(), None).await.map(|_| ())
+}
+
+pub(super) async fn homeless_device(
+    context: &Context,
+    device: Arc<Stored<DeviceCredential>>,
+    told: &Homeless,
+) -> Result<(), ReportError> {
+    let ready = condition(device.as_ref(), told.device, told.message.clone());
+    let news: Vec<_> = [ready].into_iter().filter(|ready| !is_said(device.as_ref(), ready)).collect();
+    write_status(context, device.as_ref(), &news, generation(device.as_ref())).await.map(drop)
+}
+
+pub(super) async fn homeless_policy(
+    context: &Context,
+    policy: Arc<Stored<AclPolicy>>,
+    told: &Homeless,
+) -> Result<(), ReportError> {
+    let accepted = condition(policy.as_ref(), told.policy, told.message.clone());
+    let compiled = condition(policy.as_ref(), PolicyCompiled::NotAccepted, told.message.clone());
+    let tested = tests_passed(&policy, None);
+    let conditions = [accepted, compiled].into_iter().chain(tested);
+    let news: Vec<_> = conditions.filter(|condition| !is_said(policy.as_ref(), condition)).collect();
+    write_status(context, policy.as_ref(), &news, generation(policy.as_ref())).await.map(drop)
 }
 
 /// Runs the writes, and tells whether it was all of them: none is begun after the deadline, and what has begun is
@@ -92,7 +102,7 @@ async fn run(writes: Writes<'_>, deadline: Option<Instant>) -> Result<bool, Repo
     }
 }
 
-async fn write_device(
+pub(super) async fn write_device(
     context: &Context,
     device: Arc<Stored<DeviceCredential>>,
     report: &DeviceReport,
@@ -117,7 +127,7 @@ pub(super) fn rotation(report: &RotationReport, before: Option<&RotationStatus>)
     RotationStatus { rotated_at, ..status }
 }
 
-async fn write_policy(
+pub(super) async fn write_policy(
     context: &Context,
     policy: Arc<Stored<AclPolicy>>,
     report: &PolicyReport,
@@ -127,8 +137,8 @@ async fn write_policy(
     let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
     let mut fields = generation(policy.as_ref());
     fields.insert("findings".to_owned(), json!(finding::listed(&report.findings)));
-    if let Some(matched) = report.matched {
-        fields.insert("matchedDevices".to_owned(), json!(matched));
+    if report.matched.is_some() || report.accepted == PolicyAccepted::OverBudget {
+        fields.insert("matchedDevices".to_owned(), json!(report.matched));
     }
     let tested = tests_passed(&policy, tests);
     let conditions: Vec<_> = [accepted, compiled].into_iter().chain(tested.clone()).collect();

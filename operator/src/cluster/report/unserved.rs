@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use kube::Resource as _;
 use mqtt_access_crds::{
-    ConditionReason as _, MqttTenant, MqttTenantStatus, Stored, TenantIsolated, TenantPublished, TenantReady,
+    ConditionReason as _, MqttTenant, MqttTenantStatus, Stored, TenantBudget, TenantIsolated, TenantPublished,
+    TenantReady,
 };
 use tokio::time::Instant;
 
@@ -120,6 +121,7 @@ fn not_served(tenant: &Stored<MqttTenant>, why: Unserved) -> MqttTenantStatus {
         condition(tenant, TenantReady::NotServed, why.to_owned()),
         condition(tenant, TenantIsolated::NotServed, why.to_owned()),
         condition(tenant, TenantPublished::NotServed, why.to_owned()),
+        condition(tenant, TenantBudget::NotServed, why.to_owned()),
     ];
     let news = conditions.into_iter().filter(|condition| !is_said(tenant, condition)).collect();
     // Which Secrets there were is remembered: a new key is never made in place of a lost one by itself.
@@ -175,6 +177,6 @@ mod tests {
         let status = not_served(&tenant(told("NotServed", 2)), Unserved::Elsewhere);
         assert_eq!(status.access_keys.first().and_then(|key| key.secret_name.as_deref()), Some("t-backend-access-key"));
         let kinds: Vec<&str> = status.conditions.iter().map(|condition| condition.type_.as_str()).collect();
-        assert_eq!(kinds, ["Isolated", "Published"]);
+        assert_eq!(kinds, ["Isolated", "Published", "WithinBudget"]);
     }
 }

@@ -16,7 +16,7 @@ use mqtt_access_crds::{DeviceCredential, Mechanism, Stored};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::cluster::cache::{Cached as _, Group, ObjectKey};
+use crate::cluster::cache::{Group, ObjectKey};
 use crate::cluster::controller::{Context, now};
 use crate::cluster::world::{Generated, is_owned_by};
 use crate::compile::created;
@@ -163,8 +163,9 @@ async fn create(
         return Err(DeviceError::OutOfReach);
     }
     let groups = context.world(|world| {
-        let known = world.devices.get(&Stored::from(made.clone()).key()).is_some();
-        if known { BTreeSet::default() } else { world.devices.insert(Stored::from(made.clone())) }
+        let at = ObjectKey::new(issuer.tenant.namespace.clone(), made.name_any());
+        let known = world.devices.get(&at).is_some();
+        if known { BTreeSet::default() } else { world.devices.insert(Stored::from(made.clone()).into()) }
     });
     context.wake(context.world(|world| world.concerned(groups, false)));
     Ok(made)

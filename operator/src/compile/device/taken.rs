@@ -14,7 +14,7 @@ use crate::compile::incumbents::NameKind;
 use crate::compile::{Gathered, Key, Seniority};
 
 /// Why a credential is refused, and what to do about it.
-pub(super) type Refusal = (DeviceReady, String);
+pub(in crate::compile) type Refusal = (DeviceReady, String);
 
 /// A name that several credentials want, of which none was published with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,19 +25,23 @@ fn compiled_with(specs: &[Value], incumbents: Option<Incumbents>, seniority: Sen
         (Arc::new(device), key(&spec))
     });
     let gathered = Gathered {
+        before: None,
+        session_expiry: 0,
         claims: wanted_claims(&tenant, false),
         tenant: Arc::new(tenant),
         ticket_key: Secret::new(vec![1; 32]),
         scram: ScramSettings::default(),
         acl_delivery: mqtt_access_core::bundle::AclDelivery::default(),
+        will_grace_seconds: 0,
         revoked_tokens: std::collections::BTreeSet::new(),
         access_keys: BTreeMap::new(),
         devices: devices.rev().collect(),
         policies: Vec::new(),
         incumbents: incumbents.map(Arc::new),
         seniority,
+        beyond: crate::compile::Beyond::default(),
     };
-    super::compile(&gathered, 0)
+    super::compile(&gathered, &Shares::default(), &mut Book::new(&gathered.tenant.spec.limits), 0)
 }
 
 fn key(spec: &Value) -> Key {
@@ -78,7 +82,8 @@ fn of_two_with_one_login_name_the_older_counts_chosen_or_not() {
 
 #[test]
 fn a_login_name_that_is_taken_keeps_the_client_id_and_nothing_else() {
-    let Devices { devices, reports, .. } = compiled(&[person("a-", "a-1"), device("a-1")]);
+    let mut compiled = compiled(&[person("a-", "a-1"), device("a-1")]);
+    let (devices, reports) = (compiled.records(), compiled.reports);
     assert_eq!(devices[1].client_id, ClientIds::from("a-1"));
     assert_eq!((&devices[1].login, &devices[1].secret), (&None, &None));
     assert_eq!((reports["d1"].username.as_deref(), reports["d1"].secret_name.as_deref()), (None, None));
@@ -96,7 +101,7 @@ fn a_prefix_lies_within_the_tenants_and_may_be_shared() {
 
 /// The names that are published once devices with these specs were compiled, the last one as the first device.
 fn published(specs: &[Value]) -> Incumbents {
-    let Devices { mut devices, .. } = compiled(specs);
+    let mut devices = compiled(specs).records();
     // What is published is what it says, in whatever order and under whatever key.
     devices.reverse();
     Incumbents::of(&devices)
@@ -125,7 +130,7 @@ fn a_name_stays_with_the_credential_that_is_published_with_it_even_if_another_is
 #[test]
 fn what_nobody_is_published_with_nobody_gets_where_age_is_unknown() {
     let specs = [device("a-1"), person("b-", "x"), device("a-1"), person("a-", "x"), device("a-2")];
-    let found = compiled_with(&specs, Some(Incumbents::default()), Seniority::Unknown);
+    let mut found = compiled_with(&specs, Some(Incumbents::default()), Seniority::Unknown);
     let reasons: Vec<_> = found.reports.values().map(|report| report.reason).collect();
     let (client_id, login) = (DeviceReady::ClientIdTaken, DeviceReady::LoginNameTaken);
     assert_eq!(reasons, [client_id, login, client_id, login, DeviceReady::Ready]);
@@ -140,13 +145,14 @@ fn what_nobody_is_published_with_nobody_gets_where_age_is_unknown() {
         contested(NameKind::LoginName, "x", ["d1", "d3"]),
     ];
     assert_eq!(found.contested, expected);
-    let of = |client_id: &str| found.devices.iter().find(|device| device.client_id == ClientIds::from(client_id));
+    let records = found.records();
+    let of = |client_id: &str| records.iter().find(|device| device.client_id == ClientIds::from(client_id));
     let reserved = of("a-1").unwrap();
     assert!(
         reserved.disabled && reserved.secret.is_none() && reserved.login.is_none(),
         "nobody else may use it either"
     );
     // The reservation is nobody's: the next time nobody is published with it.
-    let again = compiled_with(&specs, Some(Incumbents::of(&found.devices)), Seniority::Unknown);
+    let again = compiled_with(&specs, Some(Incumbents::of(&records)), Seniority::Unknown);
     assert_eq!(again.contested, expected);
 }

@@ -181,7 +181,7 @@ impl From<Refusal> for Fault {
                 Self::check(why)
             }
             Refusal::NotAllowed(_) => Self::bad("PermissionCheckFailed", why),
-            Refusal::Tenant | Refusal::Key => Self::bad("InstancePermissionCheckFailed", why),
+            Refusal::Tenant | Refusal::Key | Refusal::NoClientId => Self::bad("InstancePermissionCheckFailed", why),
         }
     }
 }

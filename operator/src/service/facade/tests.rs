@@ -114,6 +114,18 @@ async fn tokens_are_applied_for_queried_and_revoked() {
 }
 
 #[tokio::test]
+async fn where_sub_is_required_the_vendors_call_issues_nothing_and_says_what_does() {
+    let token = apply(&Running::start(), "acme/a", "R", 3600).await.at("/Token").as_str().unwrap().to_owned();
+    let running = Running::with(|tenant| tenant.sessions.require_sub = true);
+    let refused = apply(&running, "acme/a", "R", 3600).await;
+    assert_eq!((refused.status, code(&refused).as_str()), (400, "InstancePermissionCheckFailed"));
+    let message = refused.at("/Message");
+    let message = message.as_str().unwrap();
+    assert!(message.contains("requireSub") && message.contains("`clientId`"), "{message}");
+    assert_eq!(call(&running, "QueryToken", &[("Token", &token)]).await.at("/TokenStatus"), json!(false));
+}
+
+#[tokio::test]
 async fn more_than_thirty_days_are_cut_and_less_than_a_minute_is_refused() {
     let running = Running::start();
     assert_eq!(apply(&running, "acme/a", "R", 400 * 86400).await.status, 200);

@@ -212,6 +212,23 @@ async fn a_token_may_be_bound_to_a_client_id_of_the_tenant() {
 }
 
 #[tokio::test]
+async fn where_sub_is_required_no_token_is_issued_or_good_without_a_client_id() {
+    let shown = json!({"token": token(&Running::start()).await});
+    let running = Running::with(|tenant| tenant.sessions.require_sub = true);
+    let reply = post(&running, TOKENS, &backend(), &order()).await;
+    assert_eq!((reply.status, reply.at("/error/field")), (400, json!("clientId")), "{}", reply.text);
+    assert!(reply.text.contains("spec.authentication.token.requireSub"), "{}", reply.text);
+    // One that was issued before is worth nothing any more, and can still be revoked.
+    let queried = post(&running, &format!("{TOKENS}/query"), &backend(), &shown).await;
+    assert_eq!(queried.json(), json!({"valid": false, "code": 1, "reason": "TokenWithoutClientId"}));
+    assert_eq!(post(&running, &format!("{TOKENS}/revoke"), &backend(), &shown).await.status, 204);
+    let bound = post(&running, TOKENS, &backend(), &with(json!({"clientId": "GID_acme@@@d"}))).await;
+    assert_eq!(bound.status, 201, "{}", bound.text);
+    let queried = post(&running, &format!("{TOKENS}/query"), &backend(), &json!({"token": bound.at("/token")})).await;
+    assert_eq!(queried.at("/valid"), json!(true), "{}", queried.text);
+}
+
+#[tokio::test]
 async fn bodies_that_are_not_what_they_should_be_are_refused_without_being_quoted() {
     let running = Running::start();
     let send = async |content_type: &str, body: &str| {

@@ -51,7 +51,7 @@ fn refused(why: &Refusal) -> Refused {
         Refusal::Count | Refusal::Resource(_) | Refusal::Long => Refused::invalid(Some("resources"), message),
         Refusal::NotAllowed(_) => Refused::not_allowed("resources", message),
         Refusal::Short => Refused::invalid(Some("expiresIn"), message),
-        Refusal::ClientId => Refused::invalid(Some("clientId"), message),
+        Refusal::ClientId | Refusal::NoClientId => Refused::invalid(Some("clientId"), message),
         Refusal::Key => Refused::not_allowed("accessKey", message),
         Refusal::Tenant => Refused::forbidden(&message),
     }

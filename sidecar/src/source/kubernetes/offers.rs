@@ -167,12 +167,10 @@ impl Road {
 
     /// Adds the shards that the index names and nobody has yet. What cannot be had stays missing.
     async fn add_shards(&self, key: &TenantKey, files: &mut Files) {
-        let held = self.store.shards(key);
-        let wanted = decode_index(&files.index).map(|index| index.shards).unwrap_or_default();
-        let missing: Vec<Digest> = wanted
-            .into_iter()
-            .filter(|digest| !held.contains_key(digest) && !files.shards.contains_key(digest))
-            .collect();
+        let (of, offer) = (key.clone(), files.clone());
+        // An index may be as large as a Secret.
+        let missing = on_blocking_thread(&self.store, move |store| missing_shards(store, &of, &offer)).await;
+        let missing = missing.unwrap_or_default();
         let fetched = stream::iter(missing).map(|digest| self.fetch(key, digest)).buffer_unordered(FETCHES_AT_ONCE.0);
         let mut fetched = std::pin::pin!(fetched);
         while let Some(result) = fetched.next().await {
@@ -191,4 +189,11 @@ impl Road {
         let secret = secret.map_err(|error| ReloadError::Fetch(error.into()))?;
         Ok((digest, Arc::new(take_data(secret, "shard")?)))
     }
+}
+
+/// The shards that the index names and that are neither offered nor in service.
+fn missing_shards(store: &Store, key: &TenantKey, offer: &Files) -> Vec<Digest> {
+    let held = store.shards(key);
+    let wanted = decode_index(&offer.index).map(|index| index.shards).unwrap_or_default();
+    wanted.into_iter().filter(|digest| !held.contains_key(digest) && !offer.shards.contains_key(digest)).collect()
 }

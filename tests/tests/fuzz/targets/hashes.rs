@@ -68,8 +68,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         "$pbkdf2-sha256$i=1,l=32$c2FsdHNhbHRzYWx0c2FsdA$L2H31ELbEkEp/VPKxICbyp1Ohp7bT8BKnp3zAdQqqwU",
         "$pbkdf2-sha512$i=1000$c2FsdHNhbHRzYWx0c2FsdA$uiOvoeKbG0t7DO0jnrIx8zlCjSBrsb79JP21m9fAVok",
         "$scrypt$ln=1,r=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$91ZUcq5ecp4cjJejRqn36oi1T1uOZMS/rPFDUCqUu/g",
-        "$scrypt$ln=1,r=65536,p=65536$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
-        "$scrypt$ln=63,r=4294967295,p=4294967295$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "$scrypt$ln=4,r=1024,p=4$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+        "$scrypt$ln=4,r=1025,p=5$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
     ];
     texts.map(|text| text.as_bytes().to_vec()).into()
 }

@@ -116,6 +116,7 @@ pub(super) fn bundle(scenario: &Scenario, team: &Team, now: bool) -> Bundle {
         secret: Some(Secret::from(SECRET)),
         disabled: now && team.disabled_key == Some(place),
         generated: false,
+        client_id_prefixes: None,
         uses: [KeyUse::Connect].into(),
         spares: Spares::default(),
     };
@@ -163,6 +164,7 @@ fn device(credential: &Credential, place: usize, ticket_key: &Secret, now: bool)
         expires_at: (now && matches!(credential.refused, Refused::Expired)).then_some(NOW - 1),
         spares: Spares::default(),
         brought_along: false,
+        rests_until: None,
     }
 }
 

@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 /// An LRU cache for each tenant, under one bound.
-pub(crate) struct Shares<K: Hash + Eq, V> {
+#[derive(Debug)]
+pub struct Shares<K: Hash + Eq, V> {
     /// By instance ID, empty for what belongs to no tenant; no cache is empty.
     by_tenant: BTreeMap<Box<str>, LruCache<K, V>>,
     len: usize,
@@ -15,21 +16,31 @@ pub(crate) struct Shares<K: Hash + Eq, V> {
 }
 
 impl<K: Hash + Eq, V> Shares<K, V> {
-    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
+    /// Room for so many entries in all.
+    #[must_use]
+    pub fn new(capacity: NonZeroUsize) -> Self {
         Self { by_tenant: BTreeMap::new(), len: 0, capacity }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Finds an entry and marks it as used.
-    pub(crate) fn get_mut(&mut self, tenant: &str, key: &K) -> Option<&mut V> {
+    pub fn get_mut(&mut self, tenant: &str, key: &K) -> Option<&mut V> {
         self.by_tenant.get_mut(tenant)?.get_mut(key)
     }
 
     /// Adds or replaces an entry. When there is no room, the least recently used one goes of the tenant that has most.
-    pub(crate) fn put(&mut self, tenant: &str, key: K, value: V) {
+    pub fn put(&mut self, tenant: &str, key: K, value: V) {
         let replaced = match self.by_tenant.get_mut(tenant) {
             Some(entries) => entries.put(key, value),
             None => self.by_tenant.entry(tenant.into()).or_insert_with(LruCache::unbounded).put(key, value),
@@ -52,7 +63,8 @@ impl<K: Hash + Eq, V> Shares<K, V> {
         }
     }
 
-    pub(crate) fn remove(&mut self, tenant: &str, key: &K) {
+    /// Removes an entry.
+    pub fn remove(&mut self, tenant: &str, key: &K) {
         let Some(entries) = self.by_tenant.get_mut(tenant) else {
             return;
         };
@@ -60,10 +72,5 @@ impl<K: Hash + Eq, V> Shares<K, V> {
         if entries.is_empty() {
             self.by_tenant.remove(tenant);
         }
-    }
-
-    /// All entries, each tenant's oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.by_tenant.values().flat_map(|entries| entries.iter().rev())
     }
 }

@@ -1,0 +1,59 @@
+//! Bundles as files for the source `dir`, also for a sidecar that knows no newer format than version 4.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use mqtt_access_core::bundle::{Bundle, Digest, Encoded, FORMAT_VERSION, encode};
+
+/// The format version that a program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Newest,
+    /// The bundles of this benchmark use no field that version 4 does not know.
+    Version4,
+}
+
+/// Writes a bundle into a folder of its own, the index last, as `compile --out` does.
+pub(crate) fn write(folder: &Path, bundle: &Bundle, revision: u64, format: Format) {
+    let encoded = encode(bundle).unwrap();
+    let index = encoded.index(revision).unwrap();
+    let Encoded { shards, .. } = encoded;
+    let shards: Vec<(Digest, Vec<u8>)> = shards.into_iter().collect();
+    let (index, shards) = match format {
+        Format::Newest => (index, shards),
+        Format::Version4 => downgrade(&index, &shards),
+    };
+    let folder = folder.join(format!("{}.{}", bundle.tenant.namespace, bundle.tenant.name));
+    fs::create_dir_all(&folder).unwrap();
+    for (digest, bytes) in shards {
+        fs::write(folder.join(format!("shard-{digest}")), bytes).unwrap();
+    }
+    fs::write(folder.join("index.new"), index).unwrap();
+    fs::rename(folder.join("index.new"), folder.join("index")).unwrap();
+}
+
+/// The same content under the headers of version 4. The digests of shards cover their headers, so they change too.
+fn downgrade(index: &[u8], shards: &[(Digest, Vec<u8>)]) -> (Vec<u8>, Vec<(Digest, Vec<u8>)>) {
+    let mut renamed = BTreeMap::new();
+    let mut older = Vec::new();
+    for (digest, bytes) in shards {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let newest = format!("mqtt-access-shard {FORMAT_VERSION} ");
+        let bytes = text.replacen(&newest, "mqtt-access-shard 4 ", 1).into_bytes();
+        renamed.insert(digest.to_string(), Digest::of(&bytes));
+        older.push((Digest::of(&bytes), bytes));
+    }
+    let text = String::from_utf8(index.to_vec()).unwrap();
+    let (_header, payload) = text.split_once('\n').unwrap();
+    let (before, content) = payload.split_once("\"content\":").unwrap();
+    let revision = before.split_once("\"revision\":").unwrap().1.split(',').next().unwrap();
+    let mut content = content.strip_suffix('}').unwrap().to_owned();
+    for (old, new) in &renamed {
+        content = content.replace(old.as_str(), new.as_str());
+    }
+    let digest = Digest::of(content.as_bytes());
+    let payload = format!("{{\"revision\":{revision},\"digest\":\"{digest}\",\"content\":{content}}}");
+    let header = format!("mqtt-access-index 4 sha256:{}\n", Digest::of(payload.as_bytes()));
+    ([header, payload].concat().into_bytes(), older)
+}

@@ -1,0 +1,91 @@
+//! A sidecar that serves the bundles of a victim and an attacker.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mqtt_access_core::bundle::Bundle;
+use mqtt_access_core::credential::{MacAlgorithm, password};
+use mqtt_access_core::secret::Secret;
+use mqtt_access_tests::program::guarded;
+use mqtt_access_tests::{Program, ports};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::files::{self, Format};
+use crate::load;
+
+/// One build of the program.
+#[derive(Debug, Clone)]
+pub(crate) struct Build {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    pub(crate) format: Format,
+}
+
+/// A running sidecar; it ends when this is dropped.
+pub(crate) struct Server {
+    pub(crate) http: SocketAddr,
+    pub(crate) bundles: TempDir,
+    _state: TempDir,
+    _program: Program,
+}
+
+impl Server {
+    pub(crate) async fn start(build: &Build, bundles: &[Bundle], acl_dir: Option<&Path>) -> Self {
+        let folder = TempDir::with_prefix("mqtt-access-neighbours-").unwrap();
+        let state = TempDir::with_prefix("mqtt-access-state-").unwrap();
+        for bundle in bundles {
+            files::write(folder.path(), bundle, 1, build.format);
+        }
+        let http = ports::free_address();
+        let admin = ports::free_address();
+        let mut command = guarded(&build.program);
+        command.args(["run", "--source", "dir", "--path"]).arg(folder.path()).arg("--state-dir").arg(state.path());
+        command.args(["--http", &http.to_string(), "--admin", &admin.to_string()]);
+        if let Some(acl_dir) = acl_dir {
+            command.arg("--acl-dir").arg(acl_dir);
+        }
+        command.env("RUST_LOG", "error");
+        let program = Program::launch("mqtt-access-sidecar", command);
+        program.wait_ready(admin, Duration::from_mins(2)).await;
+        Self { http, bundles: folder, _state: state, _program: program }
+    }
+
+    /// The ticket of a login that has to be accepted.
+    pub(crate) fn ticket(&self, client: &Client<'_>) -> String {
+        let mut stream = load::connect(self.http).unwrap();
+        std::io::Write::write_all(&mut stream, &client.login()).unwrap();
+        let body = load::read_answer(&mut stream).unwrap();
+        let reply: Value = serde_json::from_str(&body).unwrap();
+        reply.pointer("/client_attrs/mqa_ticket").and_then(Value::as_str).expect("an accepted login").to_owned()
+    }
+}
+
+/// A client with an HMAC key, as EMQX asks about it.
+pub(crate) struct Client<'a> {
+    pub(crate) client_id: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) secret: &'a str,
+}
+
+impl Client<'_> {
+    pub(crate) fn login(&self) -> Vec<u8> {
+        let Self { client_id, username, secret } = self;
+        let password = password(MacAlgorithm::HmacSha256, &Secret::from(*secret), client_id);
+        log_in(client_id, username, &password)
+    }
+
+    pub(crate) fn asks(&self, ticket: &str, action: &str, topic: &str) -> Vec<u8> {
+        let Self { client_id, username, .. } = self;
+        let body = json!({"clientid": client_id, "username": username, "action": action, "topic": topic, "qos": "1",
+            "retain": "false", "ticket": ticket});
+        load::json("/emqx/v5/authz", &body)
+    }
+}
+
+/// A login as EMQX asks about it.
+pub(crate) fn log_in(client_id: &str, username: &str, password: &str) -> Vec<u8> {
+    let body = json!({"clientid": client_id, "username": username, "password": password, "peerhost": "192.0.2.1"});
+    load::json("/emqx/v5/authn", &body)
+}
