@@ -131,7 +131,6 @@ impl Software {
             .replace("@SIDECAR@", base(sidecar.unwrap_or(SIDECAR))?)
             .replace("@ACL_DIR@", folder(acl_dir.unwrap_or(ACL_DIR))?)
             .replace("@RABBITMQ@", if self == Self::Rabbitmq4 { "rabbitmq/v4" } else { "rabbitmq" })
-            .replace("@VERSIONS@", if self == Self::Rabbitmq4 { "3.12 and later" } else { "3.10 and 3.11" })
             .replace("@EMQX@", if self == Self::Emqx6 { "v6" } else { "v5" })
             .replace("@SCRAM_ALGORITHM@", algorithm)
             .replace("@SCRAM_ITERATIONS@", &iterations.to_string())
@@ -168,8 +167,11 @@ impl Software {
     fn versions(self, edition: Edition) -> &'static str {
         match (self, edition) {
             (Self::Emqx6, _) => "EMQX 6",
-            (_, Edition::Enterprise) => "EMQX Enterprise 5.8.5 and later, or EMQX 5.9 and 5.10",
-            (_, Edition::OpenSource) => "EMQX 5.8.5 to 5.10",
+            (Self::Emqx5, Edition::Enterprise) => "EMQX Enterprise 5.8.5 and later, or EMQX 5.9 and 5.10",
+            (Self::Emqx5, Edition::OpenSource) => "EMQX 5.8.5 to 5.10",
+            (Self::Rabbitmq, _) => "RabbitMQ 3.10 and 3.11",
+            (Self::Rabbitmq4, _) => "RabbitMQ 3.12 and later",
+            (Self::Mosquitto, _) => "Mosquitto 2",
         }
     }
 
