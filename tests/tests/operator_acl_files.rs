@@ -118,7 +118,7 @@ async fn what_is_too_large_is_denied_to_its_tenant_alone(cluster: &Cluster) {
             let none = !told.message.contains("denies everything");
             (told.reason == "Published" && if large { all } else { none }).then_some(())
         })
-        .await
+        .await;
     };
     published(true).await;
     let own = data(cluster, "large.t.acl", File::Emqx).await;

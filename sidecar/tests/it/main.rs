@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::large_futures,
-    clippy::panic,
     reason = "a panic is a failed test, and a large future a slow one at worst"
 )]
 
