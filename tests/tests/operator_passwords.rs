@@ -149,18 +149,18 @@ async fn a_hash_lets_in_whoever_knows_the_password(cluster: &Cluster) {
     cluster.apply([brought(&["Password"])]).await;
     wait_login(cluster, &old, "Allow").await;
     let dearer = |cost: &str| json!({"stringData": {"passwordHash": BCRYPT.replace("$04$", cost)}});
-    cluster.patch_secret("pw", "hash", &dearer("$05$")).await;
+    cluster.patch_secret("pw", "hash", &dearer("$09$")).await;
     wait_login(cluster, &old, "WrongProof").await;
     // A limit that is lowered locks nobody out, and nothing as costly is accepted any more.
-    cluster.patch(TENANTS, "pw", "t", &json!({"spec": {"limits": {"maxBcryptCost": 4}}})).await;
+    cluster.patch(TENANTS, "pw", "t", &json!({"spec": {"limits": {"maxBcryptCost": 8}}})).await;
     cluster.wait_device("pw", "brought", "HashTooCostly").await;
     assert_eq!(cluster.bundles().await.login(&old), "WrongProof", "it is compared with the hash");
-    cluster.patch_secret("pw", "hash", &dearer("$06$")).await;
+    cluster.patch_secret("pw", "hash", &dearer("$10$")).await;
     let told = cluster.wait_device("pw", "brought", "SecretInvalid").await;
-    assert!(told.message.contains("`limits.maxBcryptCost` of 4"), "{}", told.message);
+    assert!(told.message.contains("`limits.maxBcryptCost` of 8"), "{}", told.message);
     cluster.patch(TENANTS, "pw", "t", &json!({"spec": {"limits": null}})).await;
     cluster.wait_device("pw", "brought", "Ready").await;
-    cluster.patch_secret("pw", "hash", &dearer("$31$")).await;
+    cluster.patch_secret("pw", "hash", &dearer("$15$")).await;
     let told = cluster.wait_device("pw", "brought", "SecretInvalid").await;
     assert!(told.message.contains("`passwordHash` that costs too much"), "{}", told.message);
     wait_login(cluster, &old, "UnknownKey").await;

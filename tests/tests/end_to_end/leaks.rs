@@ -30,7 +30,7 @@ pub(crate) async fn no_secret_was_told(light: &mut FirstLight, issued: &[String]
 
 /// The tickets of RabbitMQ's clients, which never leave the sidecar.
 fn journal(light: &FirstLight) -> Vec<String> {
-    let lines = std::fs::read_to_string(light.state_dir().join("logins")).unwrap();
+    let lines = files(&light.state_dir().join("login-journal"));
     let records = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     records.filter_map(|record| Some(record["t"].as_str()?.to_owned())).collect()
 }
