@@ -41,6 +41,16 @@ pub(crate) enum Scale {
     Tenfold,
 }
 
+impl Scale {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Budget => "1x",
+            Self::Tenfold => "10x",
+        }
+    }
+}
+
 impl Attack {
     pub(crate) const ALL: [Self; 9] = [
         Self::WildcardSubscriptions,

@@ -2,7 +2,8 @@
 //! one that uses its whole budget in each known way to slow others down.
 //!
 //! `cargo bench -p mqtt-access-tests --bench neighbours`, after `cargo build --release --workspace --bins`. With the path of
-//! another build of the sidecar in `NEIGHBOURS_BEFORE` both builds are measured in the same run. Nothing here passes or fails: it
+//! another build of the sidecar in `NEIGHBOURS_BEFORE` both builds are measured in the same run; `NEIGHBOURS_ROWS` picks rows by
+//! their attack and budget, such as `tokens 1x`. Nothing here passes or fails: it
 //! prints what it measured.
 
 #![expect(
@@ -32,8 +33,6 @@ use server::{Build, Server};
 use tempfile::TempDir;
 use victim::Deed;
 
-/// How long each kind of request is measured.
-const LENGTH: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 4_000;
 
 #[tokio::main]
@@ -48,9 +47,10 @@ async fn main() {
         "{:<42} {:<18} {:<7} {:<11} {:>21} {:>21} {:>21} {:>7} {:>7}",
         "attack", "victim's", "budget", "build", "alone p50/p99", "empty budget", "attacked", "/empty", "/alone"
     );
-    for attack in Attack::ALL.into_iter().filter(|attack| attack.name().contains(&wanted)) {
+    for attack in Attack::ALL {
         for scale in [Scale::Budget, Scale::Tenfold] {
-            for build in &builds {
+            let is_wanted = format!("{} {}", attack.name(), scale.name()).contains(&wanted);
+            for build in builds.iter().filter(|_| is_wanted) {
                 row(build, attack, scale).await;
             }
         }
@@ -61,7 +61,6 @@ async fn row(build: &Build, attack: Attack, scale: Scale) {
     let alone = phase(build, attack, None).await;
     let empty = phase(build, attack, Some(Scale::Empty)).await;
     let attacked = phase(build, attack, Some(scale)).await;
-    let budget = if scale == Scale::Budget { "1x" } else { "10x" };
     for (place, deed) in Deed::of(attack).iter().enumerate() {
         let ratio = |before: &Times| {
             attacked[place].percentile(99).as_secs_f64() / before.percentile(99).as_secs_f64().max(0.000_001)
@@ -70,7 +69,7 @@ async fn row(build: &Build, attack: Attack, scale: Scale) {
             "{:<42} {:<18} {:<7} {:<11} {:>21} {:>21} {:>21} {:>7.2} {:>7.2}",
             attack.name(),
             deed.name(),
-            budget,
+            scale.name(),
             build.name,
             shown(&alone[place]),
             shown(&empty[place]),
@@ -93,7 +92,8 @@ async fn phase(build: &Build, attack: Attack, scale: Option<Scale>) -> Vec<Times
     let bundles = [victim::bundle(), attack.bundle(scale.unwrap_or(Scale::Empty))];
     let server = Arc::new(Server::start(build, &bundles, acl_dir).await);
     let deeds = Deed::of(attack);
-    let length = LENGTH * u32::try_from(deeds.len()).unwrap() + Duration::from_secs(2);
+    let length: Duration = deeds.iter().map(|deed| deed.length()).sum();
+    let length = length + Duration::from_secs(2);
     let attacker = scale.map(|scale| start(attack, scale, &server, build, length));
     if attacker.is_some() {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -103,7 +103,7 @@ async fn phase(build: &Build, attack: Attack, scale: Option<Scale>) -> Vec<Times
         if scale.is_none() {
             load.check(server.http);
         }
-        load.run(server.http, LENGTH)
+        load.run(server.http, deed.length())
     };
     let times = deeds.iter().map(measure).collect();
     if let Some(attacker) = attacker {

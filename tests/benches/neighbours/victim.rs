@@ -1,7 +1,7 @@
 //! The tenant beside the attacker: what its clients ask, and what they have to wait for.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -52,6 +52,11 @@ impl Deed {
             Self::RabbitPublish => "publish, RabbitMQ",
             Self::NewConnection => "new connection",
         }
+    }
+
+    /// How long it is measured: logins that wait for hashes are few in a second.
+    pub(crate) fn length(self) -> Duration {
+        if self == Self::SlowLogin { Duration::from_secs(6) } else { Duration::from_secs(2) }
     }
 
     pub(crate) fn load(self, server: &Server) -> Load {
