@@ -73,7 +73,7 @@ impl Attack {
             Self::Strangers => "logins with client IDs of no tenant",
             Self::Guesses => "guesses on the victim's names",
             Self::LargeTokens => "RabbitMQ logins with large tokens",
-            Self::IdleConnections => "4,000 idle connections",
+            Self::IdleConnections => "4,200 idle connections",
             Self::EditsOfLargeFiles => "edits of a large section of the ACL files",
         }
     }

@@ -68,7 +68,7 @@ impl Load {
         let mut connection = None;
         for turn in (worker..).step_by(self.connections) {
             let due = Duration::from_secs_f64(f64::from(u32::try_from(turn).unwrap()) / self.rate);
-            if due >= length {
+            if due >= length || start.elapsed() >= length + PATIENCE {
                 break;
             }
             thread::sleep((start + due).saturating_duration_since(Instant::now()));

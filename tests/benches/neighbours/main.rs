@@ -33,10 +33,12 @@ use server::{Build, Server};
 use tempfile::TempDir;
 use victim::Deed;
 
-const IDLE_CONNECTIONS: usize = 4_000;
+/// More than a sidecar has room for.
+const IDLE_CONNECTIONS: usize = 4_200;
 
 #[tokio::main]
 async fn main() {
+    raise_limit_of_files();
     let mut builds =
         vec![Build { name: "this build", program: tools::workspace("mqtt-access-sidecar"), format: Format::Newest }];
     if let Some(program) = std::env::var_os("NEIGHBOURS_BEFORE") {
@@ -55,6 +57,13 @@ async fn main() {
             }
         }
     }
+}
+
+/// Each connection is an open file, of this process and of the sidecar that it starts.
+fn raise_limit_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 async fn row(build: &Build, attack: Attack, scale: Scale) {
@@ -94,21 +103,30 @@ async fn phase(build: &Build, attack: Attack, scale: Option<Scale>) -> Vec<Times
     let deeds = Deed::of(attack);
     let length: Duration = deeds.iter().map(|deed| deed.length()).sum();
     let length = length + Duration::from_secs(2);
-    let attacker = scale.map(|scale| start(attack, scale, &server, build, length));
+    // Tickets are taken while the sidecar has room for everybody.
+    let loads: Vec<Load> = deeds.iter().map(|deed| deed.load(&server)).collect();
+    if scale.is_none() {
+        loads.iter().for_each(|load| load.check(server.http));
+    }
+    let asks = |scale| {
+        let requests = Arc::new(attack.requests(&server, scale));
+        Load { requests, rate: attack.rate(), connections: 8, connects: false }
+    };
+    let asks = scale.map(|scale| (scale, asks(scale)));
+    // Opened before anything is measured: while so many are opened at once, the kernel itself makes some wait for a second.
+    let idle_count =
+        if attack == Attack::IdleConnections && scale == Some(Scale::Budget) { IDLE_CONNECTIONS } else { 0 };
+    let idle: Vec<_> = (0..idle_count).filter_map(|_| load::connect(server.http)).collect();
+    let attacker = asks.map(|(scale, asks)| start(attack, scale, asks, &server, build, length));
     if attacker.is_some() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let measure = |deed: &Deed| {
-        let load = deed.load(&server);
-        if scale.is_none() {
-            load.check(server.http);
-        }
-        load.run(server.http, deed.length())
-    };
-    let times = deeds.iter().map(measure).collect();
+    let measured = loads.iter().zip(deeds).map(|(load, deed)| load.run(server.http, deed.length()));
+    let times = measured.collect();
     if let Some(attacker) = attacker {
         attacker.join().unwrap();
     }
+    drop(idle);
     times
 }
 
@@ -116,23 +134,18 @@ async fn phase(build: &Build, attack: Attack, scale: Option<Scale>) -> Vec<Times
 fn start(
     attack: Attack,
     scale: Scale,
+    asks: Load,
     server: &Arc<Server>,
     build: &Build,
     length: Duration,
 ) -> thread::JoinHandle<()> {
     let server = Arc::clone(server);
     let build = build.clone();
-    thread::spawn(move || match attack {
-        Attack::IdleConnections if scale != Scale::Empty => {
-            let idle: Vec<_> = (0..IDLE_CONNECTIONS).filter_map(|_| load::connect(server.http)).collect();
-            thread::sleep(length);
-            drop(idle);
-        }
-        Attack::EditsOfLargeFiles => edit(attack, scale, &server, &build, length),
-        _ => {
-            let requests = Arc::new(attack.requests(&server, scale));
-            let load = Load { requests, rate: attack.rate(), connections: 8, connects: false };
-            load.run(server.http, length);
+    thread::spawn(move || {
+        if attack == Attack::EditsOfLargeFiles {
+            edit(attack, scale, &server, &build, length);
+        } else {
+            asks.run(server.http, length);
         }
     })
 }
