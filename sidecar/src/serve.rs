@@ -42,7 +42,8 @@ pub fn router(store: Arc<Store>, options: &Options) -> Router {
     let (cause_header, timeouts) = (*cause_header, *timeouts);
     let hashes = SlowHashes::new(Arc::clone(store.metrics()));
     let failures = Arc::new(Failures::new());
-    let (denials, unserved) = (DenialLog::new(), Unserved::new());
+    let denials = DenialLog::new();
+    let unserved = Unserved::new();
     http::router(Arc::new(Service { store, logins, hashes, failures, denials, unserved, timeouts, cause_header }))
 }
 

@@ -48,7 +48,7 @@ use crate::verdict::Reason;
 /// The last line of a file: what no section allows is denied.
 pub(super) const END: &str = "{deny, all}.\n";
 
-/// So much is told of one rule; whoever wrote it need not read thousands of lines to mend it.
+/// The most findings about one rule. Its author needs no thousands of lines to mend it.
 const TOLD_OF_A_RULE: usize = 64;
 
 /// A rule as it was written, with the name and the subjects of its policy.

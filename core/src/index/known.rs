@@ -62,7 +62,7 @@ impl DeviceAudiences {
         self.0.first().map(|(_, pair)| &*pair.allow)
     }
 
-    /// The client with its audiences. A mode that is none of the device's finds it in those of its audiences that are found now.
+    /// The client with its audiences. They are found anew for a mode that the device does not log in with.
     pub(super) fn principal<'a>(&'a self, client: Client<'a>, rules: &Rules) -> Principal<'a> {
         match self.0.iter().find(|(mode, _)| *mode == client.mode) {
             Some((_, pair)) => known_principal(client, &pair.allow, &pair.deny),
