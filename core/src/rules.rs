@@ -160,7 +160,7 @@ impl Rules {
         let client = &principal.client;
         let dotted = request.notation == Notation::Dotted;
         let question = &Question { target: request.target, levels, client, dotted, whole: false };
-        if let Some(rule) = self.deny.first(principal, request, question, &self.written) {
+        if let Some(rule) = self.deny.first(principal, request, question) {
             return Verdict::Deny(self.cause(rule));
         }
         let withheld = client.withheld;
@@ -193,7 +193,7 @@ impl Rules {
                 let client = &principal.client;
                 let question =
                     &Question { target: Target::Subscribe(filter), levels, client, dotted: false, whole: true };
-                let refused = self.deny.refuses_all(principal, request, question)
+                let refused = self.deny.first(principal, request, question).is_some()
                     || client.withheld.is_some_and(|withheld| withheld.cover(filter));
                 let allows = Walk { client, selected: Some(&*principal.allow), request, levels };
                 !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()
@@ -299,7 +299,7 @@ impl Builder {
 }
 
 /// What a rule says besides its topics, packed beside each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conditions {
     publish: bool,
     subscribe: bool,

@@ -4,13 +4,15 @@
 //! the request. What a variable's value may be, and what an unusable value means, is [`render`].
 
 mod for_client;
+mod layout;
 pub mod render;
 mod spellings;
 
 use thiserror::Error;
 
 pub use for_client::ClientTopic;
-pub(crate) use spellings::{Group, Spellings};
+pub use layout::{Layout, Shape};
+pub(crate) use spellings::Spellings;
 
 use crate::topic::{Filter, TopicError};
 
@@ -18,7 +20,7 @@ use crate::topic::{Filter, TopicError};
 pub const MAX_TEMPLATE_BYTES: usize = 1024;
 
 /// An entry of a rule's `topics`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// A template; `${$}` in it is a literal `$`.
     Template(Vec<TemplateLevel>),

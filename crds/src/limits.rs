@@ -51,17 +51,30 @@ pub struct Limits {
     #[schemars(with = "i64", extend("minimum" = BUNDLE_BYTES.min, "maximum" = BUNDLE_BYTES.max))]
     pub bundle_bytes: Option<u32>,
 
-    /// Levels of any one topic of a rule: 1 to 256, 32 where left out; `a/b/c` has three. A topic with more allows nothing, and
+    /// Levels of the topics of all Deny rules together: 1 to 600000, 60000 where left out; `a/b/c` has three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", extend("minimum" = DENY_LEVELS.min, "maximum" = DENY_LEVELS.max))]
+    pub deny_levels: Option<u32>,
+
+    /// Levels with a variable of the topics of all Deny rules: 1 to 256, 8 where left out. Topics count once altogether if
+    /// they have the same variables at the same levels, with as many bytes of text around them: `a/${clientid}` and
+    /// `b/${clientid}/c` have one such level together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", extend("minimum" = DENY_VARIABLES.min, "maximum" = DENY_VARIABLES.max))]
+    pub deny_variables: Option<u32>,
+
+    /// Different shapes of the topics of all Allow rules: 1 to 10000, 128 where left out. The shape of a topic is which of its
+    /// levels are `+`, and which have variables, which ones and with how many bytes of text around them. A policy that exceeds
+    /// only this one keeps its Deny rules as they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "i64", extend("minimum" = ALLOW_SHAPES.min, "maximum" = ALLOW_SHAPES.max))]
+    pub allow_shapes: Option<u32>,
+
+    /// Levels of any one topic of a rule: 1 to 256, 16 where left out; `a/b/c` has three. A topic with more allows nothing, and
     /// in a Deny rule everything is denied to the policy's subjects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64", extend("minimum" = TOPIC_LEVELS.min, "maximum" = TOPIC_LEVELS.max))]
     pub topic_levels: Option<u32>,
-
-    /// Different topic levels with a variable, of all policies together: 1 to 20000, 2000 where left out. `a/${clientid}` and
-    /// `b/${clientid}/c` have one, `a/${clientid}` and `a/x-${clientid}` two.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "i64", extend("minimum" = VARIABLE_LEVELS.min, "maximum" = VARIABLE_LEVELS.max))]
-    pub variable_levels: Option<u32>,
 
     /// The highest cost of a `passwordHash` that a Secret may bring along: 4 to 14, 12 where left out. It is bcrypt's: each step
     /// doubles the time that a login takes. argon2id, PBKDF2 and scrypt are measured by the bcrypt hash that takes as long.
@@ -94,13 +107,15 @@ const DENY_TOPICS: Bounds = Bounds::up_to(200_000, 10_000);
 const UNGATED_SUBJECTS: Bounds = Bounds::up_to(10_000, 1_000);
 const GLOBS: Bounds = Bounds::up_to(40_000, 4_096);
 const BUNDLE_BYTES: Bounds = Bounds { default: 128 << 20, min: 64 << 10, max: 1 << 30 };
-const TOPIC_LEVELS: Bounds = Bounds::up_to(256, 32);
-const VARIABLE_LEVELS: Bounds = Bounds::up_to(20_000, 2_000);
+const DENY_LEVELS: Bounds = Bounds::up_to(600_000, 60_000);
+const DENY_VARIABLES: Bounds = Bounds::up_to(256, 8);
+const ALLOW_SHAPES: Bounds = Bounds::up_to(10_000, 128);
+const TOPIC_LEVELS: Bounds = Bounds::up_to(256, 16);
 const MAX_BCRYPT_COST: Bounds = Bounds { default: 12, min: 4, max: 14 };
 
 impl Limits {
     /// Every field with its bounds, by its name in `spec.limits`.
-    pub const BOUNDS: [(&'static str, Bounds); 10] = [
+    pub const BOUNDS: [(&'static str, Bounds); 12] = [
         ("devices", DEVICES),
         ("policies", POLICIES),
         ("allowTopics", ALLOW_TOPICS),
@@ -108,8 +123,10 @@ impl Limits {
         ("ungatedSubjects", UNGATED_SUBJECTS),
         ("globs", GLOBS),
         ("bundleBytes", BUNDLE_BYTES),
+        ("denyLevels", DENY_LEVELS),
+        ("denyVariables", DENY_VARIABLES),
+        ("allowShapes", ALLOW_SHAPES),
         ("topicLevels", TOPIC_LEVELS),
-        ("variableLevels", VARIABLE_LEVELS),
         ("maxBcryptCost", MAX_BCRYPT_COST),
     ];
 
@@ -132,8 +149,10 @@ impl Limits {
             ungated_subjects,
             globs,
             bundle_bytes,
+            deny_levels,
+            deny_variables,
+            allow_shapes,
             topic_levels,
-            variable_levels,
             max_bcrypt_cost,
         } = *self;
         let fill = |set: Option<u32>, bounds: Bounds| set.unwrap_or(bounds.default).clamp(bounds.min, bounds.max);
@@ -145,8 +164,10 @@ impl Limits {
             ungated_subjects: fill(ungated_subjects, UNGATED_SUBJECTS),
             globs: fill(globs, GLOBS),
             bundle_bytes: fill(bundle_bytes, BUNDLE_BYTES),
+            deny_levels: fill(deny_levels, DENY_LEVELS),
+            deny_variables: fill(deny_variables, DENY_VARIABLES),
+            allow_shapes: fill(allow_shapes, ALLOW_SHAPES),
             topic_levels: fill(topic_levels, TOPIC_LEVELS),
-            variable_levels: fill(variable_levels, VARIABLE_LEVELS),
             max_bcrypt_cost: fill(max_bcrypt_cost, MAX_BCRYPT_COST),
         }
     }
@@ -163,8 +184,10 @@ pub struct Filled {
     pub ungated_subjects: u32,
     pub globs: u32,
     pub bundle_bytes: u32,
+    pub deny_levels: u32,
+    pub deny_variables: u32,
+    pub allow_shapes: u32,
     pub topic_levels: u32,
-    pub variable_levels: u32,
     pub max_bcrypt_cost: u32,
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::overlap::{Block, ITEMS, narrow, place_of, start_of, wide};
+use super::overlap::{Block, ITEMS, block_of, fill, narrow, place_of, start_of, wide, words_at, words_for};
 use crate::audience::AudienceId;
 
 /// A client's audiences in ascending order. Many clients have the same ones, and share them.
@@ -13,6 +13,8 @@ pub(crate) struct AudienceSet {
     /// The same as bits, where there are many.
     members: Option<Box<[u64]>>,
     denied: Items,
+    /// How many words a set of all items has.
+    words: usize,
 }
 
 impl Deref for AudienceSet {
@@ -28,7 +30,7 @@ impl Deref for AudienceSet {
 enum Items {
     /// Items that follow each other: the first one, and the one after the last.
     Runs(Box<[(u32, u32)]>),
-    Bits(Box<[Block]>),
+    Bits(Box<[u64]>),
 }
 
 /// The Deny items of each audience.
@@ -46,8 +48,9 @@ pub(super) struct ItemsByAudience {
 const FEW_AUDIENCES: usize = 16;
 /// Bits of audiences may take so many times as many bytes as their list.
 const SPARSE: usize = 8;
-/// More runs than this take a search about as long as the levels of a topic do.
-const MANY_RUNS: usize = 256;
+/// More runs than this, or than one for so many words, take a search about as long as bits do.
+const FEW_RUNS: usize = 8;
+const WORDS_OF_A_RUN: usize = 16;
 /// The most bytes that kept sets in bits may take altogether; those made later are slower.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 
@@ -92,29 +95,23 @@ impl ItemsByAudience {
             follows
         });
         let denied = if self.are_better_as_bits(&runs, kept) { self.bits(&runs) } else { Items::Runs(runs.into()) };
-        AudienceSet { members: members(&ids), ids: ids.into(), denied }
+        AudienceSet { members: members(&ids), ids: ids.into(), denied, words: words_for(self.items) }
     }
 
     fn are_better_as_bits(&self, runs: &[(u32, u32)], kept: bool) -> bool {
-        let bits = Block::count_for(self.items) * size_of::<Block>();
-        let more = bits.saturating_sub(size_of_val(runs));
+        let words = words_for(self.items);
+        let more = (words * size_of::<u64>()).saturating_sub(size_of_val(runs));
         if runs.len() <= 1 {
             return false;
         }
         let taken = |bytes: usize| Some(bytes.saturating_add(more)).filter(|bytes| *bytes <= MAX_BYTES);
         let has_room = || !kept || self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok();
-        more == 0 || runs.len() > MANY_RUNS && has_room()
+        more == 0 || runs.len() > FEW_RUNS.max(words / WORDS_OF_A_RUN) && has_room()
     }
 
     fn bits(&self, runs: &[(u32, u32)]) -> Items {
-        let mut bits = vec![Block::EMPTY; Block::count_for(self.items)];
-        for (block, at) in bits.iter_mut().zip(0..) {
-            let start = start_of(at);
-            let first = runs.partition_point(|(_, end)| *end <= start);
-            runs.iter().skip(first).take_while(|run| run.0 < start.saturating_add(ITEMS)).for_each(|run| {
-                block.fill(run.0.saturating_sub(start), run.1 - start);
-            });
-        }
+        let mut bits = vec![0; words_for(self.items)];
+        runs.iter().for_each(|(start, end)| fill(&mut bits, *start, *end));
         Items::Bits(bits.into())
     }
 }
@@ -137,6 +134,8 @@ fn members(ids: &[AudienceId]) -> Option<Box<[u64]>> {
 #[derive(Debug)]
 pub(super) struct DeniedCursor<'a> {
     items: &'a Items,
+    /// How many words a set of all items has.
+    words: usize,
     run: usize,
 }
 
@@ -147,7 +146,7 @@ impl AudienceSet {
     }
 
     pub(super) fn denied(&self) -> DeniedCursor<'_> {
-        DeniedCursor { items: &self.denied, run: 0 }
+        DeniedCursor { items: &self.denied, words: self.words, run: 0 }
     }
 }
 
@@ -155,7 +154,7 @@ impl DeniedCursor<'_> {
     /// The first block at or after one that may hold an item. Blocks are asked in ascending order.
     pub(super) fn next(&mut self, at: usize) -> Option<usize> {
         match self.items {
-            Items::Bits(blocks) => (at < blocks.len()).then_some(at),
+            Items::Bits(bits) => (words_at(bits.len(), at) > 0).then_some(at),
             Items::Runs(runs) => {
                 while runs.get(self.run).is_some_and(|(_, end)| *end <= start_of(at)) {
                     self.run += 1;
@@ -165,18 +164,17 @@ impl DeniedCursor<'_> {
         }
     }
 
-    /// The items of a block.
-    pub(super) fn block(&mut self, at: usize) -> Block {
+    /// Writes the items of a block.
+    pub(super) fn read(&mut self, at: usize, block: &mut Block) {
         match self.items {
-            Items::Bits(blocks) => blocks.get(at).copied().unwrap_or(Block::EMPTY),
+            Items::Bits(bits) => block.copy(block_of(bits, at)),
             Items::Runs(runs) => {
-                let mut block = Block::EMPTY;
                 let start = start_of(at);
+                block.clear(words_at(self.words, at));
                 let rest = runs.iter().skip(self.run);
                 rest.take_while(|run| run.0 < start.saturating_add(ITEMS)).for_each(|run| {
-                    block.fill(run.0.saturating_sub(start), run.1.saturating_sub(start));
+                    block.fill(run.0.saturating_sub(start), run.1.saturating_sub(start).min(ITEMS));
                 });
-                block
             }
         }
     }

@@ -1,23 +1,26 @@
 //! The Deny rules of a tenant: which of them is the first to refuse a request.
 
+use std::collections::HashSet;
+
 use super::audience_set::{AudienceSet, DeniedCursor, ItemsByAudience};
 use super::of_client::Written;
 use super::overlap::{
-    Block, Concerned, Overlap, Question, TooWide, Work, any_grows_dotted, meets, narrow, place_of, wide,
+    Block, Concerned, Order, Overlap, Question, Runs, Work, any_grows_dotted, block_of, insert, narrow, words_for,
 };
 use super::{Conditions, Principal};
 use crate::audience::AudienceId;
 use crate::policy::{Action, Effect, Qos};
+use crate::template::Topic;
 use crate::verdict::Request;
 
 /// Deny rules as indexes: one, or two where brokers that write topics differently have them mean different topics.
 #[derive(Debug)]
 pub(super) struct Denies {
     /// The rule of each item.
-    rules: Vec<u32>,
+    runs: Runs,
     by_audience: ItemsByAudience,
     /// Items by what the broker tells of a request, in the order of [`class_of`]; `None` where that is all of them.
-    by_class: Vec<Option<Box<[Block]>>>,
+    by_class: Vec<Option<Box<[u64]>>>,
     mqtt: Overlap,
     dotted: Option<Overlap>,
 }
@@ -33,13 +36,19 @@ struct Class {
 impl Denies {
     /// Takes all rules in the order in which verdicts prefer them.
     pub(super) fn new(written: &[Written]) -> Self {
-        let denies = || written.iter().filter(|written| written.effect == Effect::Deny);
-        let items = || denies().flat_map(|written| std::iter::repeat_n(written, written.topic_count()));
-        let topics = || denies().flat_map(Written::topics_or_everything);
-        let differs = any_grows_dotted(topics().flatten());
+        let denies = written.iter().filter(|written| written.effect == Effect::Deny);
+        let all = denies.flat_map(|rule| rule.topics_or_everything().map(move |topic| (rule, topic)));
+        // Of rules that say the same about one topic only the first can ever be a cause.
+        let mut known = HashSet::new();
+        let first = all.filter(|(rule, topic)| known.insert((rule.audience, rule.conditions, *topic)));
+        let (rules, topics): (Vec<&Written>, Vec<Option<&Topic>>) = first.unzip();
+        let differs = any_grows_dotted(topics.iter().copied().flatten());
+        let Order { topics: order, starts } = Order::of(&topics);
+        let items = || order.iter().filter_map(|topic| rules.get(*topic).copied());
+        let topics = || order.iter().filter_map(|topic| topics.get(*topic).copied());
         let conditions: Vec<Conditions> = items().map(|written| written.conditions).collect();
         Self {
-            rules: items().map(|written| written.rule).collect(),
+            runs: Runs::new(items().map(|written| written.rule).collect(), starts),
             by_audience: ItemsByAudience::new(items().map(|written| written.audience)),
             by_class: classes().map(|class| items_of(class, &conditions)).collect(),
             mqtt: Overlap::new(topics(), false),
@@ -52,68 +61,25 @@ impl Denies {
         self.by_audience.set(ids, kept)
     }
 
-    /// The first rule that refuses a request. `written` are the same rules, in any order.
+    /// The first rule that refuses a request.
     pub(super) fn first(
         &self,
         principal: &Principal<'_>,
         request: &Request<'_>,
         question: &Question<'_>,
-        written: &[Written],
     ) -> Option<u32> {
-        self.found(principal, request, question, &mut Work::default())
-            .unwrap_or_else(|TooWide| first_of_all(principal, request, question, written))
-    }
-
-    /// Whether a rule is known to refuse all that a question is about.
-    pub(super) fn refuses_all(
-        &self,
-        principal: &Principal<'_>,
-        request: &Request<'_>,
-        question: &Question<'_>,
-    ) -> bool {
-        self.found(principal, request, question, &mut Work::default()).is_ok_and(|rule| rule.is_some())
-    }
-
-    /// The same as [`Self::first`] with what it cost, as long as the index can tell.
-    pub(super) fn found(
-        &self,
-        principal: &Principal<'_>,
-        request: &Request<'_>,
-        question: &Question<'_>,
-        work: &mut Work,
-    ) -> Result<Option<u32>, TooWide> {
         let class = self.by_class.get(class_of(request)).and_then(Option::as_deref);
         let mut concerned = OfClient { denied: principal.deny.denied(), class };
         let index = self.dotted.as_ref().filter(|_| question.dotted).unwrap_or(&self.mqtt);
-        let item = index.first(question, &mut concerned, work)?;
-        Ok(item.and_then(|item| self.rules.get(wide(item))).copied())
+        let item = index.first(question, &self.runs, &mut concerned, &mut Work::default());
+        item.and_then(|item| self.runs.rule(item))
     }
-}
-
-/// One rule after the other, for what has more variables than an index can tell apart. Allocates nothing.
-#[cold]
-fn first_of_all(
-    principal: &Principal<'_>,
-    request: &Request<'_>,
-    question: &Question<'_>,
-    written: &[Written],
-) -> Option<u32> {
-    let mut found = None;
-    for written in written.iter().filter(|written| written.effect == Effect::Deny) {
-        let earlier = found.is_none_or(|found| written.rule < found);
-        let concerns =
-            earlier && principal.deny.holds(written.audience) && written.conditions.hold(request, Effect::Deny);
-        if concerns && written.topics_or_everything().any(|topic| meets(topic, question)) {
-            found = Some(written.rule);
-        }
-    }
-    found
 }
 
 /// The items that are about a client and a request.
 struct OfClient<'a> {
     denied: DeniedCursor<'a>,
-    class: Option<&'a [Block]>,
+    class: Option<&'a [u64]>,
 }
 
 impl Concerned for OfClient<'_> {
@@ -121,12 +87,11 @@ impl Concerned for OfClient<'_> {
         self.denied.next(at)
     }
 
-    fn block(&mut self, at: usize) -> Block {
-        let mut block = self.denied.block(at);
+    fn read(&mut self, at: usize, block: &mut Block) {
+        self.denied.read(at, block);
         if let Some(class) = self.class {
-            block.and(class.get(at).unwrap_or(&Block::EMPTY));
+            block.and(block_of(class, at));
         }
-        block
     }
 }
 
@@ -153,18 +118,14 @@ fn class_of(request: &Request<'_>) -> usize {
     }
 }
 
-fn items_of(class: Class, conditions: &[Conditions]) -> Option<Box<[Block]>> {
+fn items_of(class: Class, conditions: &[Conditions]) -> Option<Box<[u64]>> {
     let Class { action, qos, retain } = class;
     let holds = |conditions: &Conditions| conditions.hold_for(action, qos, retain, Effect::Deny);
     if conditions.iter().all(holds) {
         return None;
     }
-    let mut bits = vec![Block::EMPTY; Block::count_for(narrow(conditions.len()))];
-    for (conditions, item) in conditions.iter().zip(0..) {
-        let (block, place) = place_of(item);
-        if let Some(block) = bits.get_mut(block).filter(|_| holds(conditions)) {
-            block.insert(place);
-        }
-    }
+    let mut bits = vec![0; words_for(narrow(conditions.len()))];
+    let held = (0..).zip(conditions).filter(|(_, conditions)| holds(conditions));
+    held.for_each(|(item, _)| insert(&mut bits, item));
     Some(bits.into())
 }

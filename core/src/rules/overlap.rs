@@ -1,23 +1,31 @@
 //! Which Deny topics meet what is asked: found by sets of topics, not topic by topic.
 //!
-//! Every topic of every Deny rule is an *item*; items are numbered in the order in which verdicts prefer their rules, so that
-//! the first item found is the cause. For each place of a level there are sets of items: those with a given text there, those
-//! that match any text there (`+`, or `#` at or above the place), those with given variables there; and sets by length. What is
-//! asked is a conjunction of one condition for each of its literal levels and one for its end, each of them a union of a few
-//! sets. A search goes through them 512 items at a time and stops at the first that fulfils all: it costs one bit of each set
-//! for every item, however the topics and the question are made.
+//! Every topic of every Deny rule is an *item*. For each place of a level there are sets of items: those with a given text there,
+//! those that match any text there (`+`, or `#` at or above the place), those with given variables there; and sets by length.
+//! What is asked is a conjunction of one condition for each of its literal levels and one for its end, each of them a union of a
+//! few sets. A search goes through them 4,096 items at a time: it costs one bit of a set for each level of each item, however the
+//! topics and the question are made.
+//!
+//! Items with the same variables are numbered one after the other ([`Order`]), and a search looks at the sets of variables only
+//! in the *spans* of blocks that have them. Within a *run* of items the first that meets is the one whose rule a verdict
+//! prefers; among runs the rules decide.
 //!
 //! ```text
-//!   steps     a topic as levels            block     512 items as bits
-//!   texts     place and text -> set        sets      bits, or lists where there are few items
-//!   build     topics -> sets               plan      a question -> conditions
-//!   search    conditions -> first item     meets     one topic and one question, the slow way
+//!   order     topics -> their numbers      block     4,096 items as bits
+//!   steps     a topic as levels            sets      bits, or lists where there are few items
+//!   texts     place and text -> set        asked     a question -> sets and values, looked up once
+//!   build     topics -> sets               plan      a question and a span -> conditions
+//!   runs      items -> rules               search    conditions -> first item
+//!   meets     one topic and one question, the slow way
 //! ```
 
+mod asked;
 mod block;
 mod build;
 mod meets;
+mod order;
 mod plan;
+mod runs;
 mod search;
 mod sets;
 mod steps;
@@ -28,10 +36,13 @@ mod texts;
 use crate::client::Client;
 use crate::template::{Part, Spellings, Topic};
 use crate::verdict::Target;
-pub(super) use block::{Block, ITEMS, narrow, place_of, start_of, wide};
+use asked::Asked;
+pub(super) use block::{Block, ITEMS, block_of, fill, insert, narrow, place_of, start_of, wide, words_at, words_for};
 use build::Builder;
 pub(super) use meets::{filter_meets, meets};
-use plan::Room;
+pub(super) use order::Order;
+use plan::Conditions;
+pub(super) use runs::Runs;
 pub(super) use search::Work;
 use sets::{SetId, Sets};
 use steps::grows_dotted;
@@ -39,11 +50,13 @@ use steps::grows_dotted;
 /// The items of a tenant's Deny rules, for one notation.
 #[derive(Debug)]
 pub(super) struct Overlap {
-    items: u32,
     sets: Sets,
     texts: texts::Texts,
     /// By place, as many as the longest topic has levels.
     places: Vec<Place>,
+    /// All groups of all places.
+    groups: Vec<Group>,
+    spans: Vec<Span>,
     /// Items that are every topic there is, names that start with `$` included.
     everything: Option<SetId>,
     /// Items that a leading wildcard reaches; `None` where that is all of them.
@@ -65,16 +78,28 @@ struct Place {
     wild: Option<SetId>,
     /// Those with variables there: sets by level.
     spellings: Spellings,
-    /// Sets by the number of the group in `spellings`.
-    groups: Vec<GroupSets>,
 }
 
 /// The items with the same variables at one place.
 #[derive(Debug, Clone, Copy)]
-struct GroupSets {
+struct Group {
+    place: usize,
+    /// Its number in the spellings of the place.
+    number: usize,
     all: SetId,
     /// Those of which it is the last level.
     last: SetId,
+}
+
+/// Blocks of which the items have the same variables: from the end of the span before.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Span {
+    /// The number of the first block behind it.
+    end: usize,
+    /// How many levels the longest item has, `#` aside.
+    depth: usize,
+    /// The groups, in the order of their places.
+    groups: Box<[u32]>,
 }
 
 /// What is asked of an index.
@@ -90,43 +115,38 @@ pub(super) struct Question<'a> {
     pub(super) whole: bool,
 }
 
-/// A question with more conditions than there is room for: more variables at the places asked about than a tenant's budget
-/// has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooWide;
-
 /// Items that concern a request, whatever their topics are, block by block.
 pub(super) trait Concerned {
     /// The first block at or after one that may hold such an item. Blocks are asked in ascending order.
     fn next(&mut self, at: usize) -> Option<usize>;
-    /// Those of a block.
-    fn block(&mut self, at: usize) -> Block;
+    /// Writes those of a block.
+    fn read(&mut self, at: usize, block: &mut Block);
 }
 
 impl Overlap {
-    /// Indexes topics, which come in the order in which verdicts prefer their rules. `None` is every topic there is.
+    /// Indexes topics, in an [`Order`]. `None` is every topic there is.
     pub(super) fn new<'t>(topics: impl Iterator<Item = Option<&'t Topic>>, dotted: bool) -> Self {
         let mut builder = Builder::default();
         topics.for_each(|topic| builder.add(topic, dotted));
         builder.finish()
     }
 
-    /// The first item that concerns the request and meets what is asked.
+    /// The item that concerns the request, meets what is asked, and has the rule that a verdict prefers.
     pub(super) fn first(
         &self,
         question: &Question<'_>,
+        runs: &Runs,
         concerned: &mut impl Concerned,
         work: &mut Work,
-    ) -> Result<Option<u32>, TooWide> {
-        if self.items == 0 {
-            return Ok(None);
+    ) -> Option<u32> {
+        if self.spans.is_empty() {
+            return None;
         }
-        let few = question.levels.len() <= FEW_LEVELS;
-        let found =
-            if few { self.within::<FEW_TERMS, FEW_CONDITIONS>(question, concerned, work) } else { Err(TooWide) };
-        found
-            .or_else(|TooWide| self.within::<MORE_TERMS, MORE_CONDITIONS>(question, concerned, work))
-            .or_else(|TooWide| self.wide(question, concerned, work))
+        if question.levels.len() + MORE_CONDITIONS <= FEW_LEVELS && self.groups.len() <= FEW_GROUPS {
+            self.within::<FEW_LEVELS, FEW_GROUPS>(question, runs, concerned, work)
+        } else {
+            self.wide(question, runs, concerned, work)
+        }
     }
 
     /// Apart, so that only wide questions pay for the room on the stack.
@@ -135,22 +155,25 @@ impl Overlap {
     fn wide(
         &self,
         question: &Question<'_>,
+        runs: &Runs,
         concerned: &mut impl Concerned,
         work: &mut Work,
-    ) -> Result<Option<u32>, TooWide> {
-        self.within::<MOST_TERMS, MOST_CONDITIONS>(question, concerned, work)
+    ) -> Option<u32> {
+        self.within::<MOST_LEVELS, MOST_GROUPS>(question, runs, concerned, work)
     }
 
     #[inline(never)]
-    fn within<const TERMS: usize, const CONDITIONS: usize>(
+    fn within<const LEVELS: usize, const GROUPS: usize>(
         &self,
         question: &Question<'_>,
+        runs: &Runs,
         concerned: &mut impl Concerned,
         work: &mut Work,
-    ) -> Result<Option<u32>, TooWide> {
-        let mut room = Room::<TERMS, CONDITIONS>::default();
-        let mut conditions = self.conditions(question, &mut room)?;
-        Ok(search::first(&mut conditions, concerned, work))
+    ) -> Option<u32> {
+        let mut asked = Asked::<LEVELS, GROUPS>::default();
+        self.look_up(question, &mut asked);
+        let mut conditions = Conditions::<LEVELS, GROUPS>::default();
+        search::first(self, &asked, &mut conditions, runs, concerned, work)
     }
 }
 
@@ -159,16 +182,15 @@ pub(super) fn any_grows_dotted<'t>(mut topics: impl Iterator<Item = &'t Topic>) 
     topics.any(grows_dotted)
 }
 
-/// Most questions have no more levels than this.
-const FEW_LEVELS: usize = 12;
-const FEW_TERMS: usize = 32;
-const FEW_CONDITIONS: usize = 16;
-/// As many as a question has within a tenant's budget.
-const MORE_TERMS: usize = 192;
-const MORE_CONDITIONS: usize = 40;
-/// As many as the longest topic has levels, and its end.
-const MOST_CONDITIONS: usize = crate::template::MAX_TEMPLATE_BYTES + 8;
-const MOST_TERMS: usize = 4 * crate::template::MAX_TEMPLATE_BYTES;
+/// What there is room for on the stack: more than questions have within a tenant's usual budget.
+const FEW_LEVELS: usize = 40;
+/// A question has so many conditions besides those of its levels.
+const MORE_CONDITIONS: usize = 5;
+const FEW_GROUPS: usize = 32;
+/// As many as the longest topic has levels. More variables than this are not within any budget; they are judged all the same,
+/// but something is allocated.
+const MOST_LEVELS: usize = crate::template::MAX_TEMPLATE_BYTES + 8;
+const MOST_GROUPS: usize = 512;
 
 /// The text that a level with variables begins with.
 fn leading(parts: &[Part]) -> &str {

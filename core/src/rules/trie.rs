@@ -55,7 +55,7 @@ impl Entry {
 }
 
 /// So many entries for each audience of a client are looked at sooner than that audience is searched for.
-const SOON_SCANNED: usize = 4;
+const SOON_SCANNED: usize = 16;
 
 /// Entries of one place, ordered by audience so that a client finds its own without looking at the others.
 #[derive(Debug, Default)]
@@ -70,7 +70,11 @@ impl Entries {
         self.0.push(entry);
     }
 
+    /// Of rules that say the same about one topic only the first can ever be a cause.
     pub(super) fn finish(&mut self) {
+        let says = |entry: &Entry| (entry.audience, entry.conditions, entry.exact.is_some());
+        self.0.sort_by_key(|entry| (says(entry), entry.rule));
+        self.0.dedup_by_key(|entry| says(entry));
         self.0.sort_by_key(|entry| (entry.audience, entry.rule));
         self.0.shrink_to_fit();
     }

@@ -29,7 +29,7 @@ pub(crate) struct Spellings {
 pub(crate) struct Group {
     /// The variables without the texts around them.
     variables: Box<[Part]>,
-    /// Whether the first variable begins the level.
+    /// Whether the first variable begins the level, and so the topic.
     leads: bool,
     /// In the order of their bytes of text, then of the lengths.
     shapes: Vec<Shape>,
@@ -65,7 +65,8 @@ impl Group {
         render::unusable(&self.variables, Position { first: position.first && self.leads, ..position }, value)
     }
 
-    fn variables(&self) -> impl Iterator<Item = &Variable> {
+    /// The variables in their order.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.variables.iter().filter_map(|part| match part {
             Part::Variable(variable) => Some(variable),
             Part::Text(_) => None,
@@ -84,9 +85,11 @@ impl Spellings {
         &self.groups
     }
 
-    /// The number of the level's group, and the value of the level; where it is new, `fresh` makes it.
-    pub(crate) fn get_or_insert(&mut self, parts: &[Part], fresh: impl FnOnce() -> u32) -> (usize, u32) {
+    /// The number of the level's group, and the value of the level; where it is new, `fresh` makes it. Where the level is not
+    /// the first of its topic, it does not matter whether a variable leads it.
+    pub(crate) fn get_or_insert(&mut self, parts: &[Part], first: bool, fresh: impl FnOnce() -> u32) -> (usize, u32) {
         let (variables, leads) = variables_of(parts);
+        let leads = leads && first;
         let number = *self.by_variables.entry((variables, leads)).or_insert_with_key(|(variables, leads)| {
             self.groups.push(Group { variables: variables.clone(), leads: *leads, shapes: Vec::new() });
             self.groups.len() - 1
@@ -256,10 +259,10 @@ mod tests {
     fn levels_are_found_by_what_they_spell_as_if_each_were_compared() {
         let mut spellings = Spellings::default();
         for (level, number) in LEVELS.iter().zip(0..) {
-            assert_eq!(spellings.get_or_insert(&parts(level), || number).1, number);
+            assert_eq!(spellings.get_or_insert(&parts(level), true, || number).1, number);
         }
         for (level, number) in LEVELS.iter().zip(0..) {
-            assert_eq!(spellings.get_or_insert(&parts(level), || 99).1, number, "{level} is known");
+            assert_eq!(spellings.get_or_insert(&parts(level), true, || 99).1, number, "{level} is known");
         }
         spellings.shrink();
         let mut spelt = 0;

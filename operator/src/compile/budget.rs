@@ -11,7 +11,7 @@ mod cost;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::bundle::UnixSeconds;
-use mqtt_access_core::template::TemplateLevel;
+use mqtt_access_core::template::{Layout, Shape};
 use mqtt_access_crds::{FilledLimits, Limits, TenantBudget};
 
 use super::{created, name_of};
@@ -42,15 +42,19 @@ pub enum Budget {
     Globs,
     /// Bytes of devices and policies in the bundle.
     BundleBytes,
+    /// Levels of the topics of Deny rules.
+    DenyLevels,
+    /// Levels with variables in the different layouts of topics of Deny rules.
+    DenyVariables,
+    /// Different shapes of the topics of Allow rules.
+    AllowShapes,
     /// Levels of one topic.
     TopicLevels,
-    /// Different topic levels with a variable.
-    VariableLevels,
 }
 
 impl Budget {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Devices,
         Self::Policies,
         Self::AllowTopics,
@@ -58,8 +62,10 @@ impl Budget {
         Self::UngatedSubjects,
         Self::Globs,
         Self::BundleBytes,
+        Self::DenyLevels,
+        Self::DenyVariables,
+        Self::AllowShapes,
         Self::TopicLevels,
-        Self::VariableLevels,
     ];
 
     /// Its field in `spec.limits`; also in metrics.
@@ -73,8 +79,10 @@ impl Budget {
             Self::UngatedSubjects => "ungatedSubjects",
             Self::Globs => "globs",
             Self::BundleBytes => "bundleBytes",
+            Self::DenyLevels => "denyLevels",
+            Self::DenyVariables => "denyVariables",
+            Self::AllowShapes => "allowShapes",
             Self::TopicLevels => "topicLevels",
-            Self::VariableLevels => "variableLevels",
         }
     }
 
@@ -87,8 +95,10 @@ impl Budget {
             Self::UngatedSubjects => limits.ungated_subjects,
             Self::Globs => limits.globs,
             Self::BundleBytes => limits.bundle_bytes,
+            Self::DenyLevels => limits.deny_levels,
+            Self::DenyVariables => limits.deny_variables,
+            Self::AllowShapes => limits.allow_shapes,
             Self::TopicLevels => limits.topic_levels,
-            Self::VariableLevels => limits.variable_levels,
         };
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
@@ -194,8 +204,41 @@ pub(crate) fn age(object: &impl kube::ResourceExt) -> Age {
 /// What has been measured of a tenant so far.
 pub(super) struct Book {
     usage: BTreeMap<Budget, Usage>,
-    variables: BTreeSet<TemplateLevel>,
-    variables_full: bool,
+    deny_layouts: Kinds<Layout>,
+    allow_shapes: Kinds<Shape>,
+}
+
+/// Things of which each counts once, however many policies have it.
+struct Kinds<K> {
+    known: BTreeSet<K>,
+    full: bool,
+}
+
+impl<K> Default for Kinds<K> {
+    fn default() -> Self {
+        Self { known: BTreeSet::new(), full: false }
+    }
+}
+
+impl<K: Ord + Clone> Kinds<K> {
+    /// Counts those that are new, and tells whether they fit: what is in force already costs nothing more.
+    fn take(&mut self, usage: Option<&mut Usage>, kinds: &BTreeSet<K>, cost: impl Fn(&K) -> usize) -> bool {
+        let Some(usage) = usage else { return false };
+        let sum = |kinds: &mut dyn Iterator<Item = &K>| kinds.map(&cost).sum::<usize>();
+        let new = sum(&mut kinds.difference(&self.known));
+        if new == 0 {
+            return true;
+        }
+        let asked = sum(&mut self.known.iter()) + new;
+        usage.used = usage.used.max(asked);
+        if self.full || asked > usage.limit {
+            self.full = true;
+            usage.out += 1;
+            return false;
+        }
+        self.known.extend(kinds.iter().cloned());
+        true
+    }
 }
 
 /// How far a policy fits.
@@ -203,8 +246,8 @@ pub(super) struct Book {
 pub(super) enum Fit {
     /// Altogether.
     Whole,
-    /// All but its Allow rules.
-    DenyOnly,
+    /// All but its Allow rules, because of this.
+    DenyOnly(Budget),
     /// Not at all, because of this.
     Not(Budget),
 }
@@ -213,7 +256,11 @@ impl Book {
     pub(super) fn new(limits: &Limits) -> Self {
         let limits = limits.filled();
         let empty = |budget: Budget| (budget, Usage { limit: budget.limit(&limits), ..Usage::default() });
-        Self { usage: Budget::ALL.into_iter().map(empty).collect(), variables: BTreeSet::new(), variables_full: false }
+        Self {
+            usage: Budget::ALL.into_iter().map(empty).collect(),
+            deny_layouts: Kinds::default(),
+            allow_shapes: Kinds::default(),
+        }
     }
 
     /// Counts, and tells whether it fits.
@@ -233,39 +280,31 @@ impl Book {
 
     /// Counts a policy, and tells how far it fits. Every limit is asked, whatever another said.
     pub(super) fn take_policy(&mut self, cost: &Cost) -> Fit {
-        let Cost { allow_topics, deny_topics, ungated_subjects, globs, variable_levels } = cost;
-        let allows = self.take(Budget::AllowTopics, *allow_topics);
+        let Cost { allow_topics, deny_topics, deny_levels, ungated_subjects, globs, deny_layouts, allow_shapes } = cost;
+        let one_each = |_: &Shape| 1;
+        let allows = [
+            (Budget::AllowTopics, self.take(Budget::AllowTopics, *allow_topics)),
+            (
+                Budget::AllowShapes,
+                self.allow_shapes.take(self.usage.get_mut(&Budget::AllowShapes), allow_shapes, one_each),
+            ),
+        ];
         let others = [
             (Budget::DenyTopics, self.take(Budget::DenyTopics, *deny_topics)),
+            (Budget::DenyLevels, self.take(Budget::DenyLevels, *deny_levels)),
+            (
+                Budget::DenyVariables,
+                self.deny_layouts.take(self.usage.get_mut(&Budget::DenyVariables), deny_layouts, Layout::len),
+            ),
             (Budget::UngatedSubjects, self.take(Budget::UngatedSubjects, *ungated_subjects)),
             (Budget::Globs, self.take(Budget::Globs, *globs)),
-            (Budget::VariableLevels, self.take_variables(variable_levels)),
         ];
-        match (others.into_iter().find(|(_, fits)| !fits), allows, deny_topics) {
-            (Some((budget, _)), ..) => Fit::Not(budget),
-            (None, true, _) => Fit::Whole,
-            (None, false, 0) => Fit::Not(Budget::AllowTopics),
-            (None, false, _) => Fit::DenyOnly,
+        let unfit = |limits: &[(Budget, bool)]| limits.iter().find(|(_, fits)| !fits).map(|(budget, _)| *budget);
+        match (unfit(&others), unfit(&allows), deny_topics) {
+            (Some(budget), ..) | (None, Some(budget), 0) => Fit::Not(budget),
+            (None, Some(budget), _) => Fit::DenyOnly(budget),
+            (None, None, _) => Fit::Whole,
         }
-    }
-
-    /// What is in force already costs nothing more.
-    fn take_variables(&mut self, levels: &BTreeSet<TemplateLevel>) -> bool {
-        let new: Vec<&TemplateLevel> = levels.difference(&self.variables).collect();
-        let asked = self.variables.len() + new.len();
-        let Some(usage) = self.usage.get_mut(&Budget::VariableLevels) else { return false };
-        if new.is_empty() {
-            return true;
-        }
-        usage.used = usage.used.max(asked);
-        if self.variables_full || asked > usage.limit {
-            self.variables_full = true;
-            usage.out += 1;
-            return false;
-        }
-        let new: Vec<TemplateLevel> = new.into_iter().cloned().collect();
-        self.variables.extend(new);
-        true
     }
 
     pub(super) fn limit(&self, budget: Budget) -> usize {

@@ -1,19 +1,25 @@
 //! Making an index: each topic goes into the sets of its levels and of its end.
 
-use super::block::{Block, narrow, wide};
-use super::sets::{Growing, SetId, Sets, insert};
+use std::collections::BTreeSet;
+
+use super::block::{blocks_for, insert, narrow, place_of, wide};
+use super::sets::{Growing, SetId, Sets};
 use super::steps::{Step, Steps};
 use super::texts::Texts;
-use super::{GroupSets, Overlap, Place};
+use super::{Group, Overlap, Place, Span};
 use crate::template::{Spellings, Topic};
 
-/// An index that still grows. Topics come in the order in which verdicts prefer their rules.
+/// An index that still grows. Topics come in their [`Order`](super::Order).
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     items: u32,
     growing: Growing,
     texts: Texts,
     places: Vec<GrowingPlace>,
+    groups: Vec<Group>,
+    spans: Vec<Span>,
+    /// Of the last block.
+    block: GrowingSpan,
     ends: Vec<End>,
     /// Items that are every topic there is, names that start with `$` included.
     everything: Vec<u32>,
@@ -27,7 +33,16 @@ pub(super) struct Builder {
 struct GrowingPlace {
     plus: SetId,
     spellings: Spellings,
-    groups: Vec<GroupSets>,
+    /// The numbers of its groups among all, by those in the spellings.
+    groups: Vec<u32>,
+}
+
+/// What the items of a block have.
+#[derive(Debug, Default)]
+struct GrowingSpan {
+    depth: usize,
+    /// Places and numbers of groups.
+    groups: BTreeSet<(usize, u32)>,
 }
 
 /// How an item ends: the number of its levels before a `#`, and what follows.
@@ -42,6 +57,10 @@ impl Builder {
     pub(super) fn add(&mut self, topic: Option<&Topic>, dotted: bool) {
         let Steps { levels, hash, exact, everything } = Steps::of(topic, dotted);
         let item = self.items;
+        if place_of(item).1 == 0 {
+            self.end_block();
+        }
+        self.block.depth = self.block.depth.max(levels.len());
         // A level that starts with `$` is asked for at the first place, whatever the topics are.
         self.place(0);
         for (place, step) in levels.iter().enumerate() {
@@ -51,6 +70,18 @@ impl Builder {
         self.everything.extend(everything.then_some(item));
         self.ends.push(End { levels: narrow(levels.len()), hash, exact });
         self.items += 1;
+    }
+
+    /// Notes what the items of the last block have; blocks of which that is the same are one span.
+    fn end_block(&mut self) {
+        let GrowingSpan { depth, groups } = std::mem::take(&mut self.block);
+        let end = blocks_for(self.items);
+        let groups: Box<[u32]> = groups.into_iter().map(|(_, group)| group).collect();
+        match self.spans.last_mut() {
+            Some(last) if (last.depth, &last.groups) == (depth, &groups) => last.end = end,
+            _ if self.items > 0 => self.spans.push(Span { end, depth, groups }),
+            _ => {}
+        }
     }
 
     /// Makes the place, and those before it.
@@ -63,7 +94,7 @@ impl Builder {
 
     fn add_level(&mut self, item: u32, place: usize, step: Step<'_>, exact: bool, last: bool) {
         self.place(place);
-        let Self { growing, texts, places, .. } = self;
+        let Self { growing, texts, places, groups, block, .. } = self;
         let Some(at) = places.get_mut(place) else { return };
         let leading = match step {
             Step::Literal(text) => {
@@ -78,7 +109,25 @@ impl Builder {
             }
             Step::Plus | Step::Hash => return,
             Step::Variable(parts) => {
-                at.add_variable(growing, item, parts, last);
+                let (number, set) = at.spellings.get_or_insert(parts, place == 0, || growing.start());
+                growing.insert(set, item);
+                while at.groups.len() <= number {
+                    at.groups.push(narrow(groups.len()));
+                    groups.push(Group {
+                        place,
+                        number: at.groups.len() - 1,
+                        all: growing.start(),
+                        last: growing.start(),
+                    });
+                }
+                let group = at.groups.get(number).copied().unwrap_or_default();
+                block.groups.insert((place, group));
+                if let Some(group) = groups.get(wide(group)) {
+                    growing.insert(group.all, item);
+                    if last {
+                        growing.insert(group.last, item);
+                    }
+                }
                 super::leading(parts)
             }
         };
@@ -89,20 +138,33 @@ impl Builder {
         }
     }
 
-    pub(super) fn finish(self) -> Overlap {
-        let Self { items, growing, mut texts, places, ends, everything, dollar_led, empty_led } = self;
+    pub(super) fn finish(mut self) -> Overlap {
+        self.end_block();
+        let Self {
+            items,
+            growing,
+            mut texts,
+            places,
+            groups,
+            spans,
+            block: _,
+            ends,
+            everything,
+            dollar_led,
+            empty_led,
+        } = self;
         let mut sets = growing.finish(items);
         let undollared = without(&mut sets, items, &dollar_led);
         let not_empty_led = without(&mut sets, items, &empty_led);
         let everything = add(&mut sets, everything.into_iter());
         let plus: Vec<SetId> = places.iter().map(|place| place.plus).collect();
-        let derived = Derived::of(&ends, &plus, &mut sets, items);
+        let derived = Derived::of(&ends, &plus, &mut sets);
         let places: Vec<Place> = places
             .into_iter()
             .zip(&derived.wild)
-            .map(|(GrowingPlace { plus: _, mut spellings, groups }, wild)| {
+            .map(|(GrowingPlace { plus: _, mut spellings, groups: _ }, wild)| {
                 spellings.shrink();
-                Place { wild: *wild, spellings, groups }
+                Place { wild: *wild, spellings }
             })
             .collect();
         for (place, text, set) in texts.iter() {
@@ -115,23 +177,7 @@ impl Builder {
         texts.shrink();
         sets.shrink();
         let Derived { wild: _, exactly, at_least, hashes } = derived;
-        Overlap { items, sets, texts, places, everything, undollared, not_empty_led, exactly, at_least, hashes }
-    }
-}
-
-impl GrowingPlace {
-    fn add_variable(&mut self, growing: &mut Growing, item: u32, parts: &[crate::template::Part], last: bool) {
-        let (group, set) = self.spellings.get_or_insert(parts, || growing.start());
-        growing.insert(set, item);
-        while self.groups.len() <= group {
-            self.groups.push(GroupSets { all: growing.start(), last: growing.start() });
-        }
-        if let Some(sets) = self.groups.get(group) {
-            growing.insert(sets.all, item);
-            if last {
-                growing.insert(sets.last, item);
-            }
-        }
+        Overlap { sets, texts, places, groups, spans, everything, undollared, not_empty_led, exactly, at_least, hashes }
     }
 }
 
@@ -144,8 +190,7 @@ struct Derived {
 }
 
 impl Derived {
-    fn of(ends: &[End], plus: &[SetId], sets: &mut Sets, items: u32) -> Self {
-        let empty = vec![Block::EMPTY; Block::count_for(items)];
+    fn of(ends: &[End], plus: &[SetId], sets: &mut Sets) -> Self {
         let mut by_levels: Vec<Vec<(u32, End)>> = vec![Vec::new(); plus.len() + 1];
         for (item, end) in (0..).zip(ends) {
             if let Some(same) = by_levels.get_mut(wide(end.levels)) {
@@ -155,7 +200,7 @@ impl Derived {
         // A `#` of an `eq` topic is matched by nothing but another one.
         let is_hash = |end: &End| end.hash && !end.exact;
         let mut derived = Self { wild: Vec::new(), exactly: Vec::new(), at_least: Vec::new(), hashes: None };
-        let mut hashes = empty.clone();
+        let mut hashes = sets.empty();
         for (place, same) in by_levels.iter().enumerate() {
             same.iter().filter(|(_, end)| is_hash(end)).for_each(|(item, _)| insert(&mut hashes, *item));
             let mut exactly = hashes.clone();
@@ -179,14 +224,14 @@ impl Derived {
 }
 
 fn add(sets: &mut Sets, items: impl Iterator<Item = u32>) -> Option<SetId> {
-    let mut bits = vec![Block::EMPTY; sets.blocks()];
+    let mut bits = sets.empty();
     items.for_each(|item| insert(&mut bits, item));
     sets.add_some(&bits)
 }
 
 /// All items but some, which are in ascending order; `None` where those are none.
 fn without(sets: &mut Sets, items: u32, left_out: &[u32]) -> Option<SetId> {
-    let mut bits = vec![Block::EMPTY; sets.blocks()];
+    let mut bits = sets.empty();
     let mut rest = left_out.iter().peekable();
     let kept = (0..items).filter(|item| rest.next_if_eq(&item).is_none());
     kept.for_each(|item| insert(&mut bits, item));

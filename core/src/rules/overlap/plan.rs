@@ -1,24 +1,22 @@
 //! What is asked as conditions on items, each of them a union of sets.
+//!
+//! The sets of texts are the same for all blocks: they are found once. Those of variables are found anew for each span, which
+//! has few of them.
 
+use smallvec::SmallVec;
+
+use super::asked::{Asked, Values};
+use super::block::start_of;
 use super::sets::{Set, SetId};
-use super::{Overlap, Question, TooWide};
-use crate::template::render::{Position, Unusable};
-use crate::template::{Group, Variable};
-
-/// Room for conditions, so that nothing is allocated.
-pub(super) struct Room<'i, const TERMS: usize, const CONDITIONS: usize> {
-    terms: [Term<'i>; TERMS],
-    conditions: [Condition; CONDITIONS],
-}
+use super::{Group, Overlap, Span};
+use crate::template::render::Unusable;
 
 /// A set of items that belongs to a condition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term<'i> {
     pub(super) set: Set<'i>,
-    /// How many items it has.
-    pub(super) len: u32,
     /// Where a search is in the set.
-    pub(super) cursor: usize,
+    pub(super) cursor: u32,
     pub(super) role: Role,
 }
 
@@ -33,206 +31,247 @@ pub(super) enum Role {
     MatchAndGrow,
 }
 
-/// The terms up to `end`, from the end of the condition before.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Condition {
-    pub(super) start: usize,
-    pub(super) end: usize,
+/// What items have to be, at one place or altogether.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condition<'i> {
+    /// The place that it is about; `None` where that is the whole topic.
+    place: Option<usize>,
     /// Whether an item has to fulfil it; otherwise it says only what grows.
     pub(super) restricts: bool,
+    /// The items that fulfil it, variables aside.
+    pub(super) fixed: [Option<Term<'i>>; 2],
+    /// The terms of variables in the span.
+    pub(super) varying: (usize, usize),
 }
 
-/// The conditions of a question, in the order of places.
-#[derive(Debug)]
-pub(super) struct Conditions<'r, 'i> {
-    pub(super) terms: &'r mut [Term<'i>],
-    pub(super) conditions: &'r mut [Condition],
-    /// Whether the order matters, because something grows.
-    pub(super) grows: bool,
+/// A condition that is asked about a span.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Active<'i> {
+    /// The items of one set in bits fulfil it. Most are so.
+    Bits(&'i [u64]),
+    /// The number of another one.
+    Other(usize),
 }
 
-impl<const TERMS: usize, const CONDITIONS: usize> Default for Room<'_, TERMS, CONDITIONS> {
-    fn default() -> Self {
-        let none = Term { set: Set::List(&[]), len: 0, cursor: 0, role: Role::Match };
-        Self { terms: [none; TERMS], conditions: [Condition::default(); CONDITIONS] }
-    }
+/// The conditions of a question. Up to so many, nothing is allocated.
+#[derive(Debug, Default)]
+pub(super) struct Conditions<'i, const LEVELS: usize, const GROUPS: usize> {
+    /// In the order of places.
+    pub(super) all: SmallVec<[Condition<'i>; LEVELS]>,
+    /// How many items fulfil each of them, variables aside, with its number; the fewest first.
+    strictest_first: SmallVec<[(u32, u32); LEVELS]>,
+    /// Where the conditions on levels begin.
+    first_level: usize,
+    /// Those that are asked about the span.
+    pub(super) active: SmallVec<[Active<'i>; LEVELS]>,
+    /// The terms of variables in the span, by condition.
+    pub(super) varying: SmallVec<[Term<'i>; GROUPS]>,
+    /// The conditions that have such terms.
+    varied: SmallVec<[usize; GROUPS]>,
+    /// The conditions at which items grow in the span, in the order of places.
+    growing: SmallVec<[usize; GROUPS]>,
 }
 
-/// Conditions while they are written.
-struct Writer<'r, 'i> {
-    index: &'i Overlap,
-    terms: &'r mut [Term<'i>],
-    conditions: &'r mut [Condition],
-    terms_used: usize,
-    used: usize,
-    start: usize,
-    grows: bool,
-}
-
-impl Overlap {
-    pub(super) fn conditions<'r, 'i, const TERMS: usize, const CONDITIONS: usize>(
-        &'i self,
-        question: &Question<'_>,
-        room: &'r mut Room<'i, TERMS, CONDITIONS>,
-    ) -> Result<Conditions<'r, 'i>, TooWide> {
-        let Room { terms, conditions } = room;
-        let mut writer = Writer { index: self, terms, conditions, terms_used: 0, used: 0, start: 0, grows: false };
-        let (levels, hash) = match question.levels {
-            // `+/#` matches exactly what `#` matches.
-            ["+", "#"] => (&[][..], true),
-            [levels @ .., "#"] => (levels, true),
-            levels => (levels, false),
-        };
-        writer.lead(question, levels, hash)?;
-        for (place, level) in levels.iter().enumerate().take(self.places.len()) {
-            writer.level(question, place, level)?;
+impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS> {
+    /// The conditions of a question, without those of variables. `blocks` are how many will be searched.
+    pub(super) fn begin(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>, blocks: usize) {
+        self.lead(index, asked);
+        self.first_level = self.all.len();
+        for (place, level) in asked.levels.iter().enumerate() {
+            self.add(index, Some(place), level.restricts, [level.text, level.wild]);
         }
-        writer.end(question, levels.len(), hash)?;
-        let Writer { terms, conditions, terms_used, used, grows, .. } = writer;
-        let (terms, _) = terms.split_at_mut_checked(terms_used).ok_or(TooWide)?;
-        let (conditions, _) = conditions.split_at_mut_checked(used).ok_or(TooWide)?;
-        Ok(Conditions { terms, conditions, grows })
+        self.end(index, asked);
+        self.order(blocks);
     }
 
-    /// The items that end where what is asked ends, or that `#` reaches from there.
-    fn ends(&self, levels: usize, hash: bool) -> Option<SetId> {
-        let by_levels = if hash { &self.at_least } else { &self.exactly };
-        by_levels.get(levels).copied().unwrap_or(self.hashes)
-    }
-}
-
-impl Writer<'_, '_> {
     /// What a leading wildcard does not reach.
-    fn lead(&mut self, question: &Question<'_>, levels: &[&str], hash: bool) -> Result<(), TooWide> {
-        let index = self.index;
-        let wildcard = levels.first().is_none_or(|level| *level == "+");
-        if let Some(undollared) = index.undollared.filter(|_| wildcard && !question.dotted) {
-            self.set(undollared, Role::Match)?;
-            // Where a value cannot be used, it does not start with `$` either.
-            self.groups(question, 0, |writer, sets, _| writer.set(sets.all, Role::Match))?;
-            self.close(true)?;
+    fn lead(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>) {
+        if let Some(undollared) = index.undollared.filter(|_| asked.stops_at_dollar) {
+            self.add(index, None, true, [Some(undollared), None]);
         }
         // A lone `+` does not reach the empty level: there is no empty name.
-        if let Some(not_empty_led) = index.not_empty_led.filter(|_| levels == ["+"] && !hash) {
-            self.set(not_empty_led, Role::Match)?;
-            self.close(true)?;
+        if let Some(not_empty_led) = index.not_empty_led.filter(|_| asked.is_lone_plus()) {
+            self.add(index, None, true, [Some(not_empty_led), None]);
         }
-        Ok(())
     }
 
-    fn level(&mut self, question: &Question<'_>, place: usize, level: &str) -> Result<(), TooWide> {
-        let index = self.index;
-        let wild = index.places.get(place).and_then(|place| place.wild);
-        let restricts = match level {
-            "+" if !question.whole => false,
-            "+" => self.optional(wild).map(|()| true)?,
-            text => {
-                let beyond = if place == 0 && text.starts_with('$') { index.everything } else { wild };
-                self.text(question, place, text, beyond)?;
-                true
-            }
-        };
-        self.groups(question, place, |writer, sets, fault| match fault {
-            Unusable::Below => writer.set(sets.all, Role::MatchAndGrow),
-            Unusable::Level => {
-                if restricts {
-                    writer.set(sets.all, Role::Match)?;
-                }
-                writer.set(sets.last, Role::Grow)
-            }
-        })?;
-        self.close(restricts)
-    }
-
-    /// The items that match a text at a place: those with it, and those with something that matches any.
-    fn text(&mut self, question: &Question<'_>, place: usize, text: &str, wild: Option<SetId>) -> Result<(), TooWide> {
-        let index = self.index;
-        let known = index.texts.get(place, text);
-        known.into_iter().try_for_each(|set| self.set(set, Role::Match))?;
-        // Sets in bits hold what matches any text already.
-        if !known.is_some_and(|known| matches!(index.sets.get(known), Set::Bits(_))) {
-            self.optional(wild)?;
-        }
-        let Some(at) = index.places.get(place) else { return Ok(()) };
-        let value = |variable: &Variable| question.client.variable(variable);
-        let mut wrote = Ok(());
-        for group in at.spellings.groups() {
-            if group.unusable(position(question, place), value).is_none() {
-                at.spellings.spelt(group, text, value, |set| wrote = wrote.and_then(|()| self.set(set, Role::Match)));
-            }
-        }
-        wrote
-    }
-
-    /// Writes the groups at a place that a client's values make unusable.
-    fn groups(
-        &mut self,
-        question: &Question<'_>,
-        place: usize,
-        mut write: impl FnMut(&mut Self, &super::GroupSets, Unusable) -> Result<(), TooWide>,
-    ) -> Result<(), TooWide> {
-        let index = self.index;
-        let Some(at) = index.places.get(place) else { return Ok(()) };
-        let fault =
-            |group: &Group| group.unusable(position(question, place), |variable| question.client.variable(variable));
-        for (group, sets) in at.spellings.groups().iter().zip(&at.groups) {
-            if let Some(fault) = fault(group) {
-                write(self, sets, fault)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, question: &Question<'_>, levels: usize, hash: bool) -> Result<(), TooWide> {
-        let index = self.index;
-        // What becomes `#` one level further on matches its parent.
-        if !hash || question.whole {
-            self.groups(question, levels, |writer, sets, fault| match fault {
-                Unusable::Below => writer.set(sets.all, Role::Grow),
-                Unusable::Level => writer.set(sets.last, Role::Grow),
-            })?;
-            self.close(false)?;
-        }
-        if hash && question.whole {
+    fn end(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>) {
+        let Asked { depth, hash, whole, .. } = *asked;
+        let by_levels = if hash && !whole { &index.at_least } else { &index.exactly };
+        let ends = by_levels.get(depth).copied().unwrap_or(index.hashes);
+        self.add(index, None, false, [None, None]);
+        self.add(index, None, true, [ends, None]);
+        if hash && whole {
             // Only a `#` covers a `#`.
-            self.optional(index.ends(levels, false))?;
-            self.close(true)?;
-            self.optional(index.places.get(levels).map_or(index.hashes, |place| place.wild))?;
-        } else {
-            self.optional(index.ends(levels, hash))?;
+            let wild = index.places.get(depth).map_or(index.hashes, |place| place.wild);
+            self.add(index, None, true, [wild, None]);
         }
-        self.close(true)
     }
 
-    fn optional(&mut self, set: Option<SetId>) -> Result<(), TooWide> {
-        set.into_iter().try_for_each(|set| self.set(set, Role::Match))
+    fn add(&mut self, index: &'i Overlap, place: Option<usize>, restricts: bool, sets: [Option<SetId>; 2]) {
+        let mut size = 0_u32;
+        let mut fixed = [None, None];
+        for (term, set) in fixed.iter_mut().zip(sets) {
+            let Some((set, len)) = set.map(|set| index.sets.get_with_len(set)) else { continue };
+            *term = (len > 0).then_some(Term { set, cursor: 0, role: Role::Match });
+            size = size.saturating_add(len);
+        }
+        if restricts {
+            self.strictest_first.push((size, super::narrow(self.all.len())));
+        }
+        self.all.push(Condition { place, restricts, fixed, varying: (0, 0) });
     }
 
-    fn set(&mut self, set: SetId, role: Role) -> Result<(), TooWide> {
-        let len = self.index.sets.len(set);
-        if len == 0 {
-            return Ok(());
+    /// Lets the conditions that the fewest items fulfil go first, so that the others are asked about few blocks. All of them are
+    /// put in order where there are many blocks.
+    fn order(&mut self, blocks: usize) {
+        const MANY_BLOCKS: usize = 4;
+        let order = &mut self.strictest_first;
+        if blocks >= MANY_BLOCKS {
+            order.sort_unstable();
+        } else if let Some((place, _)) = order.iter().enumerate().min_by_key(|(_, order)| **order) {
+            order.swap(0, place);
         }
-        let term = self.terms.get_mut(self.terms_used).ok_or(TooWide)?;
-        *term = Term { set: self.index.sets.get(set), len, cursor: 0, role };
-        self.terms_used += 1;
-        self.grows |= role != Role::Match;
-        Ok(())
     }
 
-    fn close(&mut self, restricts: bool) -> Result<(), TooWide> {
-        let (start, end) = (self.start, self.terms_used);
-        // Nothing to say.
-        if !restricts && start == end {
-            return Ok(());
+    /// Goes on to a span, which is searched from a block on.
+    pub(super) fn enter(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>, span: &'i Span, at: usize) {
+        self.varying.clear();
+        self.growing.clear();
+        for number in self.varied.drain(..) {
+            self.all.get_mut(number).into_iter().for_each(|condition| condition.varying = (0, 0));
         }
-        *self.conditions.get_mut(self.used).ok_or(TooWide)? = Condition { start, end, restricts };
-        self.used += 1;
-        self.start = end;
-        Ok(())
+        let groups = span.groups.iter().filter_map(|number| {
+            let number = super::wide(*number);
+            index.groups.get(number).map(|group| (group, asked.values(number)))
+        });
+        let from = start_of(at);
+        if asked.stops_at_dollar && index.undollared.is_some() {
+            // Where a value cannot be used, it does not start with `$` either.
+            let faulty = groups.clone().filter(|(group, values)| group.place == 0 && values.fault.is_some());
+            faulty.for_each(|(group, _)| self.vary(0, Term::new(index, group.all, from, Role::Match)));
+        }
+        for (group, values) in groups.filter(|(group, _)| group.place <= asked.depth) {
+            if group.place == asked.depth {
+                self.vary_parent(index, asked, group, values, from);
+            } else {
+                self.vary_level(index, asked, group, values, from);
+            }
+        }
+        self.activate(span.depth.max(1));
+    }
+
+    fn vary_level(
+        &mut self,
+        index: &'i Overlap,
+        asked: &Asked<LEVELS, GROUPS>,
+        group: &Group,
+        values: Values,
+        from: u32,
+    ) {
+        let condition = self.first_level + group.place;
+        let restricts = self.all.get(condition).is_some_and(|condition| condition.restricts);
+        let mut vary = |set, role| self.vary(condition, Term::new(index, set, from, role));
+        match values.fault {
+            None => asked.spelt(values).iter().for_each(|set| vary(*set, Role::Match)),
+            Some(Unusable::Below) => vary(group.all, Role::MatchAndGrow),
+            Some(Unusable::Level) => {
+                if restricts {
+                    vary(group.all, Role::Match);
+                }
+                vary(group.last, Role::Grow);
+            }
+        }
+    }
+
+    /// What becomes `#` one level further on matches its parent.
+    fn vary_parent(
+        &mut self,
+        index: &'i Overlap,
+        asked: &Asked<LEVELS, GROUPS>,
+        group: &Group,
+        values: Values,
+        from: u32,
+    ) {
+        let condition = self.first_level + asked.levels.len();
+        let set = match values.fault.filter(|_| !asked.hash || asked.whole) {
+            None => return,
+            Some(Unusable::Below) => group.all,
+            Some(Unusable::Level) => group.last,
+        };
+        self.vary(condition, Term::new(index, set, from, Role::Grow));
+    }
+
+    /// Adds a term to a condition; conditions come in ascending order.
+    fn vary(&mut self, condition: usize, term: Option<Term<'i>>) {
+        let (Some(term), Some(own)) = (term, self.all.get_mut(condition)) else { return };
+        let (start, end) = own.varying;
+        let used = self.varying.len();
+        if start == end {
+            self.varied.push(condition);
+        }
+        own.varying = (if start == end { used } else { start }, used + 1);
+        if term.role != Role::Match && self.growing.last() != Some(&condition) {
+            self.growing.push(condition);
+        }
+        self.varying.push(term);
+    }
+
+    /// Chooses the conditions for items of so many levels. The end decides about items that are not as deep; a level that
+    /// starts with `$` is asked for in any case.
+    ///
+    /// Those between two that make items grow come in any order, so the strictest come first.
+    fn activate(&mut self, depth: usize) {
+        self.active.clear();
+        let mut from = 0;
+        for turn in 0..=self.growing.len() {
+            let growing = self.growing.get(turn).copied();
+            let until = growing.unwrap_or(self.all.len());
+            if self.activate_between(from..until, depth) {
+                return;
+            }
+            self.active.extend(growing.map(Active::Other));
+            from = until + 1;
+        }
+    }
+
+    /// Tells whether nothing else has to be asked, since there is a condition that no item fulfils.
+    fn activate_between(&mut self, numbers: std::ops::Range<usize>, depth: usize) -> bool {
+        let Self { all, strictest_first, active, .. } = self;
+        for (size, number) in strictest_first.iter() {
+            let number = super::wide(*number);
+            let condition = all.get(number).filter(|_| numbers.contains(&number));
+            let Some(condition) = condition.filter(|condition| condition.place.is_none_or(|place| place < depth))
+            else {
+                continue;
+            };
+            let (start, end) = condition.varying;
+            if *size == 0 && start == end && numbers.start == 0 {
+                active.clear();
+                active.push(Active::Other(number));
+                return true;
+            }
+            active.push(condition.as_active(number));
+        }
+        false
     }
 }
 
-fn position(question: &Question<'_>, place: usize) -> Position {
-    Position { first: place == 0, dotted: question.dotted }
+impl<'i> Condition<'i> {
+    fn as_active(&self, number: usize) -> Active<'i> {
+        match *self {
+            Self {
+                fixed: [Some(Term { set: Set::Bits(bits), .. }), None], varying: (0, 0), restricts: true, ..
+            } => Active::Bits(bits),
+            _ => Active::Other(number),
+        }
+    }
+}
+
+impl<'i> Term<'i> {
+    /// A term, unless its set is empty.
+    fn new(index: &'i Overlap, set: SetId, from: u32, role: Role) -> Option<Self> {
+        let (set, len) = index.sets.get_with_len(set);
+        (len > 0).then(|| Self { set, cursor: set.cursor_at(from), role })
+    }
 }

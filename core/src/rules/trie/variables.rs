@@ -86,7 +86,7 @@ impl Variables {
                 if children.len() <= FEW { Held::Few(children) } else { Held::Many(Box::new(many(children))) }
             }
             Held::Many(mut children) => {
-                let (_, child) = children.get_or_insert(parts, || fresh);
+                let (_, child) = children.get_or_insert(parts, true, || fresh);
                 self.0 = Held::Many(children);
                 return child;
             }
@@ -106,7 +106,7 @@ impl Variables {
 fn many(children: Vec<(Box<[Part]>, NodeId)>) -> Spellings {
     let mut spellings = Spellings::default();
     for (parts, child) in children {
-        spellings.get_or_insert(&parts, || child);
+        spellings.get_or_insert(&parts, true, || child);
     }
     spellings
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mqtt_access_core::policy::Subject;
-use mqtt_access_core::template::{TemplateLevel, Topic};
+use mqtt_access_core::template::{Layout, Shape, Topic};
 use mqtt_access_crds as crds;
 
 /// What a policy costs.
@@ -11,9 +11,11 @@ use mqtt_access_crds as crds;
 pub(in crate::compile) struct Cost {
     pub(super) allow_topics: usize,
     pub(super) deny_topics: usize,
+    pub(super) deny_levels: usize,
     pub(super) ungated_subjects: usize,
     pub(super) globs: usize,
-    pub(super) variable_levels: BTreeSet<TemplateLevel>,
+    pub(super) deny_layouts: BTreeSet<Layout>,
+    pub(super) allow_shapes: BTreeSet<Shape>,
 }
 
 impl Cost {
@@ -25,10 +27,18 @@ impl Cost {
             ..Self::default()
         };
         for crds::Rule { effect, topics, .. } in rules {
-            cost.variable_levels.extend(topics.iter().flat_map(|topic| variable_levels(topic)));
+            // A topic that cannot be read is in no index.
+            let parsed = topics.iter().filter_map(|topic| Topic::parse(topic).ok());
             match effect {
-                crds::Effect::Allow => cost.allow_topics += topics.len(),
-                crds::Effect::Deny => cost.deny_topics += topics.len(),
+                crds::Effect::Allow => {
+                    cost.allow_topics += topics.len();
+                    cost.allow_shapes.extend(parsed.map(|topic| Shape::of(&topic)));
+                }
+                crds::Effect::Deny => {
+                    cost.deny_topics += topics.len();
+                    cost.deny_levels += topics.iter().map(|topic| topic.split('/').count()).sum::<usize>();
+                    cost.deny_layouts.extend(parsed.map(|topic| Layout::of(&topic)));
+                }
             }
         }
         cost
@@ -38,13 +48,4 @@ impl Cost {
 /// How many globs with a `*` there are.
 pub(super) fn globs(subjects: &[Subject]) -> usize {
     subjects.iter().flat_map(|subject| subject.client_ids.iter().flatten()).filter(|glob| glob.contains('*')).count()
-}
-
-fn variable_levels(topic: &str) -> Vec<TemplateLevel> {
-    match Topic::parse(topic) {
-        Ok(Topic::Template(levels)) => {
-            levels.into_iter().filter(|level| matches!(level, TemplateLevel::Variable(_))).collect()
-        }
-        Ok(Topic::Exact(_)) | Err(_) => Vec::new(),
-    }
 }

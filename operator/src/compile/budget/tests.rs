@@ -102,19 +102,49 @@ fn a_gated_subject_costs_no_ungated_one_and_no_glob() {
 }
 
 #[test]
-fn variables_that_are_in_force_already_cost_nothing_more() {
+fn layouts_of_variables_that_are_in_force_already_cost_nothing_more() {
     let everyone = || json!({"everyone": true});
     let policies = [
-        allow(everyone(), &["a/${clientid}", "a/b/${clientid}/c"]),
-        allow(everyone(), &["a/x-${clientid}"]),
-        allow(everyone(), &["a/${username}"]),
-        allow(everyone(), &["a/c/x-${clientid}/#", "a/c/${clientid}"]),
-        allow(everyone(), &["a/${username}"]),
+        deny(everyone(), &["a/${clientid}", "b/${clientid}/c"]),
+        allow(everyone(), &["${client_attrs.a}/${client_attrs.b}/${client_attrs.c}"]),
+        deny(everyone(), &["a/x-${clientid}"]),
+        deny(everyone(), &["a/${username}"]),
+        deny(everyone(), &["a/y-${clientid}/#", "b/${clientid}"]),
+        deny(everyone(), &["a/${username}"]),
     ];
-    let compiled = tenant(json!({"variableLevels": 2})).policies(policies).compile();
+    let compiled = tenant(json!({"denyVariables": 2})).policies(policies).compile();
     let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
-    assert_eq!(accepted(&compiled), [fits, fits, over, fits, over]);
-    assert_eq!(usage(&compiled.reports, Budget::VariableLevels), (3, 2, 2));
+    assert_eq!(accepted(&compiled), [fits, fits, fits, over, fits, over]);
+    assert_eq!(usage(&compiled.reports, Budget::DenyVariables), (3, 2, 2));
+}
+
+#[test]
+fn each_shape_of_allowed_topics_counts_once() {
+    let mut both = deny(json!({"everyone": true}), &["a/+/${clientid}"]);
+    both["rules"].as_array_mut().unwrap().push(json!({"effect": "Allow", "actions": ["Publish"], "topics": ["a/+/+"]}));
+    let everyone = || json!({"everyone": true});
+    let policies = [
+        allow(everyone(), &["a/+", "a/+/c/#"]),
+        allow(everyone(), &["a/b", "a"]),
+        both,
+        allow(everyone(), &["a/b/+"]),
+        allow(everyone(), &["a/+/e"]),
+    ];
+    let compiled = tenant(json!({"allowShapes": 2})).policies(policies).compile();
+    let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
+    assert_eq!(accepted(&compiled), [fits, fits, fits, over, fits]);
+    assert_eq!(usage(&compiled.reports, Budget::AllowShapes), (3, 2, 2));
+    let told = compiled.reports.policies["p2"].findings[0].to_string();
+    assert!(told.contains("`limits.allowShapes` has no room for it, so it allows nothing"), "{told}");
+}
+
+#[test]
+fn levels_of_denials_count_together() {
+    let policies = ["a/b/c", "a/b", "a/b/c"].map(|topic| deny(json!({"clientIds": ["dev1"]}), &[topic]));
+    let compiled = tenant(json!({"denyLevels": 5})).policies(policies).compile();
+    let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
+    assert_eq!(accepted(&compiled), [fits, fits, over]);
+    assert_eq!(usage(&compiled.reports, Budget::DenyLevels), (8, 5, 1));
 }
 
 #[test]

@@ -16,8 +16,8 @@ pub(in crate::compile) fn settle(drafts: Vec<Draft>, beyond: &[BeyondPolicy], bo
     for mut draft in drafts {
         let kept = match draft.fit {
             Fit::Whole => true,
-            Fit::DenyOnly => {
-                draft.keep_denials();
+            Fit::DenyOnly(budget) => {
+                draft.keep_denials(budget);
                 true
             }
             Fit::Not(budget) => draft.close(budget, &mut closed),
@@ -52,11 +52,14 @@ pub(in crate::compile) struct Settled {
 
 impl Draft {
     /// Its Allow rules do not fit, its Deny rules do.
-    fn keep_denials(&mut self) {
-        let message = "the tenant's `limits.allowTopics` has no room for it, so it allows nothing; remove topics, or have the \
-             platform team raise the limit";
+    fn keep_denials(&mut self, budget: Budget) {
+        let message = format!(
+            "the tenant's `limits.{}` has no room for it, so it allows nothing; remove topics, or have the platform team raise \
+             the limit",
+            budget.as_str()
+        );
         let allows = self.policy.rules.iter().filter(|rule| rule.effect == Effect::Allow);
-        let found = allows.map(|rule| Finding::new(Place::Rule(rule.index), FindingReason::OverBudget, message));
+        let found = allows.map(|rule| Finding::new(Place::Rule(rule.index), FindingReason::OverBudget, &message));
         self.report.findings.extend(found);
         self.policy.rules.retain(|rule| rule.effect == Effect::Deny);
     }

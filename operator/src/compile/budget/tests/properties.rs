@@ -56,7 +56,9 @@ fn limits() -> impl Strategy<Value = Map<String, Value>> {
         small("ungatedSubjects", 6),
         small("globs", 6),
         small("topicLevels", 4),
-        small("variableLevels", 3),
+        small("denyLevels", 20),
+        small("denyVariables", 3),
+        small("allowShapes", 4),
     ];
     fields.prop_map(|fields| {
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))).collect()
@@ -125,7 +127,7 @@ proptest! {
     #[test]
     fn a_limit_that_is_lowered_lets_nothing_in_and_takes_the_newest_out_first(
         tenant in tenant(), lower in limits(), field in select(vec!["devices", "policies", "allowTopics", "denyTopics",
-            "ungatedSubjects", "globs", "topicLevels", "variableLevels"])
+            "ungatedSubjects", "globs", "topicLevels", "denyLevels", "denyVariables", "allowShapes"])
     ) {
         let before = tenant.compile();
         let mut after = tenant;
