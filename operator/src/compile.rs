@@ -16,7 +16,7 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes, policy_bytes};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
@@ -388,7 +388,7 @@ fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
     let mut policies = drafts.iter_mut().filter(|draft| draft.fit != by_number).peekable();
     let mut fits_policies_until = |book: &mut Book, age: Option<&Age>| {
         while let Some(draft) = policies.next_if(|draft| age.is_none_or(|age| draft.age < *age)) {
-            if !book.take(Budget::BundleBytes, policy_bytes(&draft.policy)) && !matches!(draft.fit, Fit::Not(_)) {
+            if !book.take(Budget::BundleBytes, draft.bytes) && !matches!(draft.fit, Fit::Not(_)) {
                 draft.fit = Fit::Not(Budget::BundleBytes);
             }
         }
