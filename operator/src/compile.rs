@@ -246,8 +246,8 @@ pub struct DeviceReport {
 pub struct PolicyReport {
     /// Reason of the condition `Accepted`.
     pub accepted: PolicyAccepted,
-    /// Its message.
-    pub message: String,
+    /// Its message, which is the same of many that do not fit.
+    pub message: Arc<str>,
     /// What is not in force as written, and what looks wrong; of an accepted policy only.
     pub findings: Vec<Finding>,
     /// How many devices it selects, where that was counted.
@@ -277,8 +277,9 @@ impl Reports {
             Told::whole("DeviceCredential", namespace, name, report.reason.as_str(), report.message.clone())
         });
         let policies = self.policies.iter().flat_map(move |(name, report)| {
-            let refused = (report.accepted != PolicyAccepted::Accepted)
-                .then(|| Told::whole("AclPolicy", namespace, name, report.accepted.as_str(), report.message.clone()));
+            let refused = (report.accepted != PolicyAccepted::Accepted).then(|| {
+                Told::whole("AclPolicy", namespace, name, report.accepted.as_str(), report.message.to_string())
+            });
             refused
                 .into_iter()
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))

@@ -100,7 +100,7 @@ fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims, book: &m
     let compiled = Policy { name: policy.name_any(), subjects, rules };
     let report = PolicyReport {
         accepted: PolicyAccepted::Accepted,
-        message: "the policy belongs to its tenant".to_owned(),
+        message: "the policy belongs to its tenant".into(),
         findings,
         matched: None,
         generation: None,
@@ -258,7 +258,7 @@ fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &s
     let effect = if denies { "everything is denied to its subjects" } else { "it allows nothing" };
     let report = PolicyReport {
         accepted: PolicyAccepted::Invalid,
-        message: format!("{effect}: {fault}"),
+        message: format!("{effect}: {fault}").into(),
         findings: Vec::new(),
         matched: None,
         generation: None,
