@@ -47,7 +47,7 @@ impl Crowd {
             ["create", "role", "team", "-n", "crowd", "--verb=create", &resource],
             ["create", "rolebinding", "team", "-n", "crowd", "--role=team", "--serviceaccount=crowd:team"],
         ] {
-            cluster.plane.kubectl(&args).await.unwrap_or_else(|error| panic!("{error}"));
+            cluster.plane.kubectl(&args).await.unwrap();
         }
         let client = client_of(&kubeconfig).await;
         let template = template().to_string();
@@ -96,7 +96,7 @@ impl Crowd {
                 Ok(_) => break,
                 // The API server has enough to do.
                 Err(kube::Error::Api(status)) if status.code == 429 => tokio::time::sleep(Duration::from_secs(1)).await,
-                Err(error) => panic!("{error}"),
+                other => _ = other.unwrap(),
             }
         }
     }
