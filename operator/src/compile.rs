@@ -16,7 +16,7 @@ mod tenant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes, policy_bytes};
+use mqtt_access_core::bundle::{AclDelivery, Bundle, Claims, Device, Spares, UnixSeconds, device_bytes};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_core::scram::{self, ScramSettings};
 use mqtt_access_core::secret::Secret;
@@ -246,8 +246,8 @@ pub struct DeviceReport {
 pub struct PolicyReport {
     /// Reason of the condition `Accepted`.
     pub accepted: PolicyAccepted,
-    /// Its message.
-    pub message: String,
+    /// Its message, which is the same of many that do not fit.
+    pub message: Arc<str>,
     /// What is not in force as written, and what looks wrong; of an accepted policy only.
     pub findings: Vec<Finding>,
     /// How many devices it selects, where that was counted.
@@ -277,8 +277,9 @@ impl Reports {
             Told::whole("DeviceCredential", namespace, name, report.reason.as_str(), report.message.clone())
         });
         let policies = self.policies.iter().flat_map(move |(name, report)| {
-            let refused = (report.accepted != PolicyAccepted::Accepted)
-                .then(|| Told::whole("AclPolicy", namespace, name, report.accepted.as_str(), report.message.clone()));
+            let refused = (report.accepted != PolicyAccepted::Accepted).then(|| {
+                Told::whole("AclPolicy", namespace, name, report.accepted.as_str(), report.message.to_string())
+            });
             refused
                 .into_iter()
                 .chain(report.findings.iter().map(move |finding| Told::of_policy(namespace, name, finding)))
@@ -388,7 +389,7 @@ fn fit_bytes(book: &mut Book, devices: &mut Devices, drafts: &mut [Draft]) {
     let mut policies = drafts.iter_mut().filter(|draft| draft.fit != by_number).peekable();
     let mut fits_policies_until = |book: &mut Book, age: Option<&Age>| {
         while let Some(draft) = policies.next_if(|draft| age.is_none_or(|age| draft.age < *age)) {
-            if !book.take(Budget::BundleBytes, policy_bytes(&draft.policy)) && !matches!(draft.fit, Fit::Not(_)) {
+            if !book.take(Budget::BundleBytes, draft.bytes) && !matches!(draft.fit, Fit::Not(_)) {
                 draft.fit = Fit::Not(Budget::BundleBytes);
             }
         }

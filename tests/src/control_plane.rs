@@ -11,7 +11,7 @@ mod site;
 
 pub use audit::{AuditEvent, AuditMark};
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ use crate::{http, wait};
 use files::Files;
 use site::Site;
 
-pub use site::{NODE_TOKEN, SCHEDULER_TOKEN, SERVICE_ADDRESS};
+pub use site::{Capacity, NODE_TOKEN, SCHEDULER_TOKEN, SERVICE_ADDRESS};
 
 const BOOT: Duration = Duration::from_mins(1);
 
@@ -42,7 +42,7 @@ pub struct ControlPlane {
     // Fields drop in this order: who calls comes before who is called.
     controller_manager: Mutex<Program>,
     api_server: Mutex<Option<Program>>,
-    _etcd: Program,
+    etcd: Program,
     site: Site,
     files: Files,
     kubeconfigs: AtomicUsize,
@@ -53,6 +53,11 @@ impl ControlPlane {
     /// Starts everything and waits until the API server is ready.
     pub async fn start() -> Self {
         Self::start_at(Site::loopback()).await
+    }
+
+    /// [`Self::start`] for so many objects.
+    pub async fn start_for(capacity: Capacity) -> Self {
+        Self::start_at(Site { capacity, ..Site::loopback() }).await
     }
 
     /// [`Self::start`] for nodes and pods: the API server listens where pods expect it, and every controller runs.
@@ -73,7 +78,7 @@ impl ControlPlane {
         Self {
             controller_manager: Mutex::new(controller_manager),
             api_server: Mutex::new(Some(api_server)),
-            _etcd: etcd,
+            etcd,
             site,
             files,
             kubeconfigs: AtomicUsize::new(0),
@@ -144,6 +149,18 @@ impl ControlPlane {
         let path = self.folder.path().join(format!("kubeconfig-{number}"));
         files::write_kubeconfig(&path, server, &self.files.authority, token);
         path
+    }
+
+    /// The process IDs of etcd and, while it runs, of the API server.
+    #[must_use]
+    pub fn process_ids(&self) -> (u32, Option<u32>) {
+        (self.etcd.id(), self.api_server().as_ref().map(Program::id))
+    }
+
+    /// Where etcd answers, over plain HTTP.
+    #[must_use]
+    pub fn etcd(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.site.etcd_clients).into()
     }
 
     /// A folder that goes with it.

@@ -17,7 +17,7 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::control_plane::{AuditEvent, AuditMark};
+use crate::control_plane::{AuditEvent, AuditMark, Capacity};
 use crate::{ControlPlane, Program, StallingProxy, wait};
 
 pub use bundles::{Bundles, Device, Found};
@@ -84,14 +84,22 @@ pub struct Told {
 impl Cluster {
     /// Starts a control plane, for tests that bring CRDs, rights and operators of their own.
     pub async fn bare() -> Self {
-        let plane = ControlPlane::start().await;
+        Self::over(ControlPlane::start().await).await
+    }
+
+    async fn over(plane: ControlPlane) -> Self {
         let client = plane.client().await;
         Self { plane, client, token: String::new() }
     }
 
     /// Starts a control plane and applies `crds/` and `examples/cluster`.
     pub async fn start() -> Self {
-        let Self { plane, client, .. } = Self::bare().await;
+        Self::start_for(Capacity::Usual).await
+    }
+
+    /// [`Self::start`] for so many objects.
+    pub async fn start_for(capacity: Capacity) -> Self {
+        let Self { plane, client, .. } = Self::over(ControlPlane::start_for(capacity).await).await;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         for folder in ["crds", "examples/cluster"] {
             let folder = root.join(folder);
@@ -116,8 +124,13 @@ impl Cluster {
 
     /// Starts the operator with these arguments and waits until it may begin.
     pub async fn operator_with(&self, args: &[&str]) -> Program {
+        self.operator_within(args, SOON).await
+    }
+
+    /// Starts the operator with these arguments, and waits until it may begin, or panics after `limit`.
+    pub async fn operator_within(&self, args: &[&str], limit: Duration) -> Program {
         let operator = self.launch(self.plane.url(), args);
-        operator.wait_for_line(COMPLETE, SOON).await;
+        operator.wait_for_line(COMPLETE, limit).await;
         operator
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
-use mqtt_access_core::bundle::Claims;
+use mqtt_access_core::bundle::{Claims, policy_bytes};
 use mqtt_access_core::policy::{Action, Effect, Operator, Policy, Qos, Requirement, Rule, Selector, Subject, Topics};
 use mqtt_access_core::template::Topic;
 use mqtt_access_core::topic::{Filter, covers};
@@ -31,6 +31,8 @@ pub(super) struct Draft {
     /// Its first Deny, if it has or may have one.
     denies: Option<u32>,
     pub(super) fit: Fit,
+    /// What it would take of the bundle.
+    pub(super) bytes: usize,
 }
 
 /// Compiles the policies of one tenant, in the order of their age. Of those far beyond their number no more is looked at than a
@@ -49,19 +51,24 @@ pub(super) fn compile(gathered: &Gathered, book: &mut Book) -> (Vec<Draft>, Vec<
         let rules = source.decoded().map(|policy| policy.spec.rules.as_slice()).unwrap_or_default();
         draft.fit =
             if fits { book.take_policy(&Cost::of(&draft.policy.subjects, rules)) } else { Fit::Not(Budget::Policies) };
+        draft.bytes = if fits { policy_bytes(&draft.policy) } else { 0 };
+        if let Fit::Not(_) = draft.fit {
+            // Its rules stand in no bundle, and are many times as much as what fits.
+            draft.policy.rules = Vec::new();
+        }
         draft
     });
     (drafts.collect(), beyond)
 }
 
 fn draft(age: Age, source: &Stored<AclPolicy>, claims: &Claims, book: &mut Book) -> Draft {
-    let fit = Fit::Whole;
+    let (fit, bytes) = (Fit::Whole, 0);
     let policy = match source.as_result() {
         Ok(policy) => policy,
         Err(broken) => {
             let (policy, report) = undecodable(broken);
             let denies = policy.rules.first().map(|rule| rule.index);
-            return Draft { age, policy, report, denies, fit };
+            return Draft { age, policy, report, denies, fit, bytes };
         }
     };
     let subjects: Vec<Subject> = policy.spec.subjects.iter().map(subject).collect();
@@ -71,7 +78,7 @@ fn draft(age: Age, source: &Stored<AclPolicy>, claims: &Claims, book: &mut Book)
         Ok(()) => decoded(policy, subjects, claims, book),
         Err(fault) => refused(policy.name_any(), None, denies.is_some(), &fault),
     };
-    Draft { age, policy, report, denies, fit }
+    Draft { age, policy, report, denies, fit, bytes }
 }
 
 /// Why the subjects of one policy cost too much, whatever others have.
@@ -93,7 +100,7 @@ fn decoded(policy: &AclPolicy, subjects: Vec<Subject>, claims: &Claims, book: &m
     let compiled = Policy { name: policy.name_any(), subjects, rules };
     let report = PolicyReport {
         accepted: PolicyAccepted::Accepted,
-        message: "the policy belongs to its tenant".to_owned(),
+        message: "the policy belongs to its tenant".into(),
         findings,
         matched: None,
         generation: None,
@@ -251,7 +258,7 @@ fn refused(name: String, subjects: Option<Vec<Subject>>, denies: bool, fault: &s
     let effect = if denies { "everything is denied to its subjects" } else { "it allows nothing" };
     let report = PolicyReport {
         accepted: PolicyAccepted::Invalid,
-        message: format!("{effect}: {fault}"),
+        message: format!("{effect}: {fault}").into(),
         findings: Vec::new(),
         matched: None,
         generation: None,

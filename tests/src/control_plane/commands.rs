@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::files::Files;
-use super::site::Site;
+use super::site::{Capacity, Site};
 use crate::program::guarded;
 use crate::tools;
 
@@ -17,6 +17,9 @@ pub(super) fn etcd(files: &Files, site: Site) -> Command {
     command.arg(format!("--listen-peer-urls={peers}")).arg(format!("--initial-advertise-peer-urls={peers}"));
     command.arg(format!("--initial-cluster=default={peers}"));
     command.args(["--unsafe-no-fsync", "--log-level=warn"]);
+    if site.capacity != Capacity::Usual {
+        command.arg(format!("--quota-backend-bytes={}", 24_u64 << 30));
+    }
     command
 }
 
@@ -42,6 +45,9 @@ pub(super) fn api_server(files: &Files, site: Site) -> Command {
     command.arg(flag("service-account-signing-key-file", &files.service_account_key));
     command.arg(flag("audit-policy-file", &files.audit_policy));
     command.arg(flag("audit-log-path", &files.audit_log));
+    if site.capacity == Capacity::LargeUncached {
+        command.arg("--watch-cache=false");
+    }
     // Never rotated: a test reads on where it stopped.
     command.args(["--audit-log-mode=blocking", "--audit-log-maxsize=100000"]);
     command

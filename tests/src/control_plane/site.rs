@@ -21,6 +21,19 @@ pub(super) struct Site {
     pub(super) controller_manager: u16,
     /// Where kubelets and pods reach this host; `None` when there are none.
     pub(super) node: Option<Ipv4Addr>,
+    pub(super) capacity: Capacity,
+}
+
+/// How much the control plane is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capacity {
+    /// What etcd and the API server are by default: 2 GiB of objects.
+    Usual,
+    /// 24 GiB of objects.
+    Large,
+    /// The same, of which the API server keeps none in its memory, where they are many times as large: each list and each watch
+    /// is answered by etcd.
+    LargeUncached,
 }
 
 impl Site {
@@ -31,6 +44,7 @@ impl Site {
             api_server: ports::free(),
             controller_manager: ports::free(),
             node: None,
+            capacity: Capacity::Usual,
         }
     }
 

@@ -133,7 +133,7 @@ pub(super) async fn write_policy(
     report: &PolicyReport,
     tests: Option<&TestOutcome>,
 ) -> Result<(), ReportError> {
-    let accepted = condition(policy.as_ref(), report.accepted, report.message.clone());
+    let accepted = condition(policy.as_ref(), report.accepted, report.message.to_string());
     let compiled = condition(policy.as_ref(), report.compiled(), compiled_message(report));
     let mut fields = generation(policy.as_ref());
     fields.insert("findings".to_owned(), json!(finding::listed(&report.findings)));
@@ -156,7 +156,7 @@ fn compiled_message(report: &PolicyReport) -> String {
             "every rule is in force as written, and some look wrong; see `status.findings`".to_owned()
         }
         PolicyCompiled::Findings => "some of it is not in force as written; see `status.findings`".to_owned(),
-        PolicyCompiled::NotAccepted => report.message.clone(),
+        PolicyCompiled::NotAccepted => report.message.to_string(),
     }
 }
 

@@ -46,12 +46,6 @@ impl BeyondDevice {
     }
 }
 
-impl BeyondPolicy {
-    pub(in crate::compile) fn age(&self) -> Age {
-        (self.created, self.name.clone())
-    }
-}
-
 impl From<&Stored<DeviceCredential>> for BeyondDevice {
     fn from(device: &Stored<DeviceCredential>) -> Self {
         let client_id = match device.as_result() {

@@ -1,6 +1,7 @@
 //! What is in force of policies that do not fit into the budget of their tenant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mqtt_access_core::policy::{Effect, Policy};
 use mqtt_access_crds::PolicyAccepted;
@@ -26,14 +27,16 @@ pub(in crate::compile) fn settle(drafts: Vec<Draft>, beyond: &[BeyondPolicy], bo
         settled.policies.extend(Some(draft.policy).filter(|_| kept));
     }
     let mut beyond: Vec<&BeyondPolicy> = beyond.iter().collect();
-    beyond.sort_by_key(|policy| policy.age());
+    beyond.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    // They may be a hundred thousand, and are told one of two things.
+    let [denied, allowed] = [DENIED_TO_ALL, ALLOWS_NOTHING].map(|effect| message(Budget::Policies, effect));
     for BeyondPolicy { name, created: _, generation, denies } in beyond {
         book.take(Budget::Policies, 1);
-        let effect = if *denies { DENIED_TO_ALL } else { ALLOWS_NOTHING };
+        let message = if *denies { &denied } else { &allowed };
         if *denies && closed.close_tenant() {
             settled.policies.push(Policy { name: name.clone(), subjects: everyone(), rules: vec![deny_everything(0)] });
         }
-        let report = over_budget(Budget::Policies, effect, *generation);
+        let report = over_budget(Arc::clone(message), *generation);
         settled.reports.insert(name.clone(), report);
     }
     settled.policies.sort_by(|a, b| a.name.cmp(&b.name));
@@ -79,7 +82,7 @@ impl Draft {
                 }
             }
         };
-        self.report = over_budget(budget, effect, generation);
+        self.report = over_budget(message(budget, effect), generation);
         kept
     }
 }
@@ -89,11 +92,15 @@ const DENIED_TO_SUBJECTS: &str = "everything is denied to its subjects";
 const DENIED_TO_ALL: &str =
     "everything is denied to every client of the tenant, because it has a Deny and too many such policies do not fit";
 
-fn over_budget(budget: Budget, effect: &str, generation: Option<i64>) -> PolicyReport {
+fn message(budget: Budget, effect: &str) -> Arc<str> {
     let message = format!(
         "{effect}: the tenant's `limits.{}` has no room for it, because it is among the newest; shorten or remove \
          policies, or have the platform team raise the limit",
         budget.as_str()
     );
+    message.into()
+}
+
+fn over_budget(message: Arc<str>, generation: Option<i64>) -> PolicyReport {
     PolicyReport { accepted: PolicyAccepted::OverBudget, message, findings: Vec::new(), matched: None, generation }
 }
