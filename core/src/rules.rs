@@ -160,7 +160,7 @@ impl Rules {
         let client = &principal.client;
         let dotted = request.notation == Notation::Dotted;
         let question = &Question { target: request.target, levels, client, dotted, whole: false };
-        if let Some(rule) = self.deny.first(principal, request, question) {
+        if let Some(rule) = self.deny.first(principal, request, question, &self.written) {
             return Verdict::Deny(self.cause(rule));
         }
         let withheld = client.withheld;
@@ -193,7 +193,7 @@ impl Rules {
                 let client = &principal.client;
                 let question =
                     &Question { target: Target::Subscribe(filter), levels, client, dotted: false, whole: true };
-                let refused = self.deny.first(principal, request, question).is_some()
+                let refused = self.deny.first(principal, request, question, &self.written).is_some()
                     || client.withheld.is_some_and(|withheld| withheld.cover(filter));
                 let allows = Walk { client, selected: Some(&*principal.allow), request, levels };
                 !refused && self.allow.first(&allows, Asked::Overlapped(filter)).is_some()

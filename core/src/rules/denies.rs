@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use super::audience_set::{AudienceSet, DeniedCursor, ItemsByAudience};
 use super::of_client::Written;
 use super::overlap::{
-    Block, Concerned, Order, Overlap, Question, Runs, Work, any_grows_dotted, block_of, insert, narrow, words_for,
+    Block, Concerned, Order, Overlap, Question, Runs, TooWide, Work, any_grows_dotted, block_of, insert, meets, narrow,
+    words_for,
 };
 use super::{Conditions, Principal};
 use crate::audience::AudienceId;
@@ -61,19 +62,38 @@ impl Denies {
         self.by_audience.set(ids, kept)
     }
 
-    /// The first rule that refuses a request.
+    /// The first rule that refuses a request. `written` are the same rules, in any order.
     pub(super) fn first(
         &self,
         principal: &Principal<'_>,
         request: &Request<'_>,
         question: &Question<'_>,
+        written: &[Written],
     ) -> Option<u32> {
         let class = self.by_class.get(class_of(request)).and_then(Option::as_deref);
         let mut concerned = OfClient { denied: principal.deny.denied(), class };
         let index = self.dotted.as_ref().filter(|_| question.dotted).unwrap_or(&self.mqtt);
-        let item = index.first(question, &self.runs, &mut concerned, &mut Work::default());
-        item.and_then(|item| self.runs.rule(item))
+        match index.first(question, &self.runs, &mut concerned, &mut Work::default()) {
+            Ok(item) => item.and_then(|item| self.runs.rule(item)),
+            Err(TooWide) => first_of_all(principal, request, question, written),
+        }
     }
+}
+
+/// One rule after the other, for what has more variables than an index can tell apart. Allocates nothing.
+#[cold]
+fn first_of_all(
+    principal: &Principal<'_>,
+    request: &Request<'_>,
+    question: &Question<'_>,
+    written: &[Written],
+) -> Option<u32> {
+    // Where all of what is asked has to be covered, a rule that overlaps it says too little.
+    let written = written.iter().filter(|written| written.effect == Effect::Deny && !question.whole);
+    let concerns =
+        |written: &&Written| principal.deny.holds(written.audience) && written.conditions.hold(request, Effect::Deny);
+    let refuses = |written: &&Written| written.topics_or_everything().any(|topic| meets(topic, question));
+    written.filter(concerns).filter(refuses).map(|written| written.rule).min()
 }
 
 /// The items that are about a client and a request.

@@ -56,6 +56,8 @@ pub(super) struct Overlap {
     places: Vec<Place>,
     /// All groups of all places.
     groups: Vec<Group>,
+    /// In how many ways text and variables follow each other, at all places together.
+    shapes: usize,
     spans: Vec<Span>,
     /// Items that are every topic there is, names that start with `$` included.
     everything: Option<SetId>,
@@ -115,6 +117,10 @@ pub(super) struct Question<'a> {
     pub(super) whole: bool,
 }
 
+/// More variables than there is room for: more than any budget has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooWide;
+
 /// Items that concern a request, whatever their topics are, block by block.
 pub(super) trait Concerned {
     /// The first block at or after one that may hold such an item. Blocks are asked in ascending order.
@@ -138,14 +144,17 @@ impl Overlap {
         runs: &Runs,
         concerned: &mut impl Concerned,
         work: &mut Work,
-    ) -> Option<u32> {
+    ) -> Result<Option<u32>, TooWide> {
         if self.spans.is_empty() {
-            return None;
+            return Ok(None);
         }
-        if question.levels.len() + MORE_CONDITIONS <= FEW_LEVELS && self.groups.len() <= FEW_GROUPS {
-            self.within::<FEW_LEVELS, FEW_GROUPS>(question, runs, concerned, work)
+        let terms = self.shapes.saturating_mul(TERMS_OF_A_SHAPE);
+        if question.levels.len() + MORE_CONDITIONS <= FEW_LEVELS && terms <= FEW_TERMS {
+            Ok(self.within::<FEW_LEVELS, FEW_TERMS>(question, runs, concerned, work))
+        } else if terms <= MOST_TERMS {
+            Ok(self.wide(question, runs, concerned, work))
         } else {
-            self.wide(question, runs, concerned, work)
+            Err(TooWide)
         }
     }
 
@@ -159,20 +168,20 @@ impl Overlap {
         concerned: &mut impl Concerned,
         work: &mut Work,
     ) -> Option<u32> {
-        self.within::<MOST_LEVELS, MOST_GROUPS>(question, runs, concerned, work)
+        self.within::<MOST_LEVELS, MOST_TERMS>(question, runs, concerned, work)
     }
 
     #[inline(never)]
-    fn within<const LEVELS: usize, const GROUPS: usize>(
+    fn within<const LEVELS: usize, const TERMS: usize>(
         &self,
         question: &Question<'_>,
         runs: &Runs,
         concerned: &mut impl Concerned,
         work: &mut Work,
     ) -> Option<u32> {
-        let mut asked = Asked::<LEVELS, GROUPS>::default();
+        let mut asked = Asked::<LEVELS, TERMS>::default();
         self.look_up(question, &mut asked);
-        let mut conditions = Conditions::<LEVELS, GROUPS>::default();
+        let mut conditions = Conditions::<LEVELS, TERMS>::default();
         search::first(self, &asked, &mut conditions, runs, concerned, work)
     }
 }
@@ -186,11 +195,12 @@ pub(super) fn any_grows_dotted<'t>(mut topics: impl Iterator<Item = &'t Topic>) 
 const FEW_LEVELS: usize = 40;
 /// A question has so many conditions besides those of its levels.
 const MORE_CONDITIONS: usize = 5;
-const FEW_GROUPS: usize = 32;
-/// As many as the longest topic has levels. More variables than this are not within any budget; they are judged all the same,
-/// but something is allocated.
+const FEW_TERMS: usize = 48;
+/// A group has no more terms than this for each of its shapes.
+const TERMS_OF_A_SHAPE: usize = 3;
+/// As many as the longest topic has levels.
 const MOST_LEVELS: usize = crate::template::MAX_TEMPLATE_BYTES + 8;
-const MOST_GROUPS: usize = 512;
+const MOST_TERMS: usize = 1536;
 
 /// The text that a level with variables begins with.
 fn leading(parts: &[Part]) -> &str {

@@ -85,6 +85,11 @@ impl Spellings {
         &self.groups
     }
 
+    /// In how many ways text and variables follow each other.
+    pub(crate) fn shapes(&self) -> usize {
+        usize::try_from(self.shapes).unwrap_or(usize::MAX)
+    }
+
     /// The number of the level's group, and the value of the level; where it is new, `fresh` makes it. Where the level is not
     /// the first of its topic, it does not matter whether a variable leads it.
     pub(crate) fn get_or_insert(&mut self, parts: &[Part], first: bool, fresh: impl FnOnce() -> u32) -> (usize, u32) {

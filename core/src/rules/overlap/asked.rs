@@ -7,13 +7,13 @@ use super::{Group, Overlap, Question};
 use crate::template::Variable;
 use crate::template::render::{Position, Unusable};
 
-/// What is known of a question. Up to so many levels and groups, nothing is allocated.
+/// What is known of a question. Nothing is allocated up to so many levels and terms.
 #[derive(Debug, Default)]
-pub(super) struct Asked<const LEVELS: usize, const GROUPS: usize> {
+pub(super) struct Asked<const LEVELS: usize, const TERMS: usize> {
     pub(super) levels: SmallVec<[Level; LEVELS]>,
     /// By the number of the group.
-    groups: SmallVec<[Values; GROUPS]>,
-    spelt: SmallVec<[SetId; GROUPS]>,
+    groups: SmallVec<[Values; TERMS]>,
+    spelt: SmallVec<[SetId; TERMS]>,
     /// How many levels the question has, `#` aside.
     pub(super) depth: usize,
     /// Whether it ends in `#`.
@@ -46,7 +46,7 @@ pub(super) struct Values {
     end: usize,
 }
 
-impl<const LEVELS: usize, const GROUPS: usize> Asked<LEVELS, GROUPS> {
+impl<const LEVELS: usize, const TERMS: usize> Asked<LEVELS, TERMS> {
     /// Whether `+` is asked for, and nothing else.
     pub(super) fn is_lone_plus(&self) -> bool {
         self.depth == 1 && !self.hash && self.levels.first().is_some_and(|level| level.plus)
@@ -63,10 +63,10 @@ impl<const LEVELS: usize, const GROUPS: usize> Asked<LEVELS, GROUPS> {
 }
 
 impl Overlap {
-    pub(super) fn look_up<const LEVELS: usize, const GROUPS: usize>(
+    pub(super) fn look_up<const LEVELS: usize, const TERMS: usize>(
         &self,
         question: &Question<'_>,
-        asked: &mut Asked<LEVELS, GROUPS>,
+        asked: &mut Asked<LEVELS, TERMS>,
     ) {
         let (texts, hash) = match question.levels {
             // `+/#` matches exactly what `#` matches.
@@ -103,12 +103,12 @@ impl Overlap {
     }
 
     /// Looks at a client's values, and adds what they spell to `spelt`.
-    fn values<const GROUPS: usize>(
+    fn values<const TERMS: usize>(
         &self,
         question: &Question<'_>,
         group: &Group,
         texts: &[&str],
-        spelt: &mut SmallVec<[SetId; GROUPS]>,
+        spelt: &mut SmallVec<[SetId; TERMS]>,
     ) -> Values {
         let Group { place, number, .. } = *group;
         let spellings = self.places.get(place).map(|place| &place.spellings).filter(|_| place <= texts.len());

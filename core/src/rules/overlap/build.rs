@@ -177,7 +177,21 @@ impl Builder {
         texts.shrink();
         sets.shrink();
         let Derived { wild: _, exactly, at_least, hashes } = derived;
-        Overlap { sets, texts, places, groups, spans, everything, undollared, not_empty_led, exactly, at_least, hashes }
+        let shapes = places.iter().map(|place| place.spellings.shapes()).sum();
+        Overlap {
+            sets,
+            texts,
+            places,
+            groups,
+            shapes,
+            spans,
+            everything,
+            undollared,
+            not_empty_led,
+            exactly,
+            at_least,
+            hashes,
+        }
     }
 }
 

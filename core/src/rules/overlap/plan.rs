@@ -53,9 +53,9 @@ pub(super) enum Active<'i> {
     Other(usize),
 }
 
-/// The conditions of a question. Up to so many, nothing is allocated.
+/// The conditions of a question. Nothing is allocated up to so many levels and terms.
 #[derive(Debug, Default)]
-pub(super) struct Conditions<'i, const LEVELS: usize, const GROUPS: usize> {
+pub(super) struct Conditions<'i, const LEVELS: usize, const TERMS: usize> {
     /// In the order of places.
     pub(super) all: SmallVec<[Condition<'i>; LEVELS]>,
     /// How many items fulfil each of them, variables aside, with its number; the fewest first.
@@ -65,16 +65,16 @@ pub(super) struct Conditions<'i, const LEVELS: usize, const GROUPS: usize> {
     /// Those that are asked about the span.
     pub(super) active: SmallVec<[Active<'i>; LEVELS]>,
     /// The terms of variables in the span, by condition.
-    pub(super) varying: SmallVec<[Term<'i>; GROUPS]>,
+    pub(super) varying: SmallVec<[Term<'i>; TERMS]>,
     /// The conditions that have such terms.
-    varied: SmallVec<[usize; GROUPS]>,
+    varied: SmallVec<[usize; TERMS]>,
     /// The conditions at which items grow in the span, in the order of places.
-    growing: SmallVec<[usize; GROUPS]>,
+    growing: SmallVec<[usize; TERMS]>,
 }
 
-impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS> {
+impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> {
     /// The conditions of a question, without those of variables. `blocks` are how many will be searched.
-    pub(super) fn begin(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>, blocks: usize) {
+    pub(super) fn begin(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>, blocks: usize) {
         self.lead(index, asked);
         self.first_level = self.all.len();
         for (place, level) in asked.levels.iter().enumerate() {
@@ -85,7 +85,7 @@ impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS
     }
 
     /// What a leading wildcard does not reach.
-    fn lead(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>) {
+    fn lead(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>) {
         if let Some(undollared) = index.undollared.filter(|_| asked.stops_at_dollar) {
             self.add(index, None, true, [Some(undollared), None]);
         }
@@ -95,7 +95,7 @@ impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS
         }
     }
 
-    fn end(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>) {
+    fn end(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>) {
         let Asked { depth, hash, whole, .. } = *asked;
         let by_levels = if hash && !whole { &index.at_least } else { &index.exactly };
         let ends = by_levels.get(depth).copied().unwrap_or(index.hashes);
@@ -135,7 +135,7 @@ impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS
     }
 
     /// Goes on to a span, which is searched from a block on.
-    pub(super) fn enter(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, GROUPS>, span: &'i Span, at: usize) {
+    pub(super) fn enter(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>, span: &'i Span, at: usize) {
         self.varying.clear();
         self.growing.clear();
         for number in self.varied.drain(..) {
@@ -164,7 +164,7 @@ impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS
     fn vary_level(
         &mut self,
         index: &'i Overlap,
-        asked: &Asked<LEVELS, GROUPS>,
+        asked: &Asked<LEVELS, TERMS>,
         group: &Group,
         values: Values,
         from: u32,
@@ -188,7 +188,7 @@ impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS
     fn vary_parent(
         &mut self,
         index: &'i Overlap,
-        asked: &Asked<LEVELS, GROUPS>,
+        asked: &Asked<LEVELS, TERMS>,
         group: &Group,
         values: Values,
         from: u32,

@@ -28,10 +28,10 @@ struct Blocks<'i, const LEVELS: usize> {
 }
 
 /// The item that concerns the request, fulfils every condition, and has the preferred rule.
-pub(super) fn first<'i, const LEVELS: usize, const GROUPS: usize>(
+pub(super) fn first<'i, const LEVELS: usize, const TERMS: usize>(
     index: &'i Overlap,
-    asked: &Asked<LEVELS, GROUPS>,
-    conditions: &mut Conditions<'i, LEVELS, GROUPS>,
+    asked: &Asked<LEVELS, TERMS>,
+    conditions: &mut Conditions<'i, LEVELS, TERMS>,
     runs: &Runs,
     concerned: &mut impl Concerned,
     work: &mut Work,
@@ -54,7 +54,7 @@ pub(super) fn first<'i, const LEVELS: usize, const GROUPS: usize>(
     best.item()
 }
 
-impl<'i, const LEVELS: usize, const GROUPS: usize> Conditions<'i, LEVELS, GROUPS> {
+impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> {
     /// Searches the blocks of a span, and tells with which block to go on.
     fn search(
         &mut self,
