@@ -57,38 +57,60 @@ impl Entry {
 /// So many entries for each audience of a client are looked at sooner than that audience is searched for.
 const SOON_SCANNED: usize = 16;
 
-/// Entries of one place, ordered by audience so that a client finds its own without looking at the others.
+/// Entries of one place.
 #[derive(Debug, Default)]
-pub(super) struct Entries(Vec<Entry>);
+pub(super) struct Entries {
+    /// In the order of rules, so that a client which most are about finds the first soon.
+    by_rule: Vec<Entry>,
+    /// Their places there by audience, so that a client which few are about does not look at the others; none where all are few.
+    by_audience: Vec<u32>,
+}
 
 impl Entries {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_rule.is_empty()
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        self.0.push(entry);
+        self.by_rule.push(entry);
     }
 
     /// Of rules that say the same about one topic only the first can ever be a cause.
     pub(super) fn finish(&mut self) {
+        let Self { by_rule, by_audience } = self;
         let says = |entry: &Entry| (entry.audience, entry.conditions, entry.exact.is_some());
-        self.0.sort_by_key(|entry| (says(entry), entry.rule));
-        self.0.dedup_by_key(|entry| says(entry));
-        self.0.sort_by_key(|entry| (entry.audience, entry.rule));
-        self.0.shrink_to_fit();
+        by_rule.sort_by_key(|entry| (says(entry), entry.rule));
+        by_rule.dedup_by_key(|entry| says(entry));
+        by_rule.sort_by_key(|entry| entry.rule);
+        by_rule.shrink_to_fit();
+        if by_rule.len() > SOON_SCANNED {
+            let mut places: Vec<(AudienceId, u32)> = by_rule.iter().map(|entry| entry.audience).zip(0..).collect();
+            places.sort_unstable();
+            *by_audience = places.into_iter().map(|(_, place)| place).collect();
+        }
     }
 
-    /// The first rule whose audience is one of `selected` (`None`: of any), and whose entry passes a test.
-    pub(super) fn first(&self, selected: Option<&AudienceSet>, test: impl Fn(&Entry) -> bool) -> Option<u32> {
-        let Some(selected) = selected.filter(|selected| self.0.len() > SOON_SCANNED * selected.len()) else {
-            let concerns = |entry: &&Entry| selected.is_none_or(|selected| selected.holds(entry.audience));
-            return self.0.iter().filter(|entry| concerns(entry) && test(entry)).map(|entry| entry.rule).min();
+    /// The first rule whose audience is one of `selected` (`None`: of any), and whose entry passes a test; nothing where that is no
+    /// earlier than one that was found already.
+    pub(super) fn first(
+        &self,
+        selected: Option<&AudienceSet>,
+        found: Option<u32>,
+        test: impl Fn(&Entry) -> bool,
+    ) -> Option<u32> {
+        let is_earlier = |entry: &&Entry| found.is_none_or(|found| entry.rule < found);
+        let Some(selected) = selected.filter(|selected| self.by_rule.len() > SOON_SCANNED * selected.len()) else {
+            let concerns = |entry: &Entry| selected.is_none_or(|selected| selected.holds(entry.audience));
+            let mut earlier = self.by_rule.iter().take_while(is_earlier);
+            return earlier.find(|entry| concerns(entry) && test(entry)).map(|entry| entry.rule);
         };
+        let entry = |place: &u32| self.by_rule.get(usize::try_from(*place).ok()?);
         let of = |audience: &AudienceId| {
-            let start = self.0.partition_point(|entry| entry.audience < *audience);
-            let mut own = self.0.iter().skip(start).take_while(|entry| entry.audience == *audience);
+            let is_before = |place: &u32| entry(place).is_some_and(|entry| entry.audience < *audience);
+            let start = self.by_audience.partition_point(is_before);
+            let own = self.by_audience.iter().skip(start).filter_map(entry);
             // In the order of rules: the first that passes is the first of this audience.
+            let mut own = own.take_while(|entry| entry.audience == *audience);
             own.find(|entry| test(entry)).map(|entry| entry.rule)
         };
         selected.iter().filter_map(of).min()
@@ -184,5 +206,40 @@ impl Trie {
             node.variable.shrink();
         }
         self.nodes.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::audience_set::ItemsByAudience;
+
+    #[test]
+    fn the_first_rule_is_found_whether_few_or_many_entries_are_about_a_client() {
+        // Each policy says the same twice, and every other one only of subscriptions.
+        let entry = |number: u32| {
+            let conditions = Conditions { publish: number.is_multiple_of(2), ..Conditions::NONE };
+            Entry { rule: 4_000 - number, audience: number / 2 % 500, conditions, exact: None }
+        };
+        let all: Vec<Entry> = (0..2_000).map(entry).collect();
+        let mut entries = Entries::default();
+        all.iter().for_each(|entry| entries.push(*entry));
+        entries.finish();
+        assert_eq!(entries.by_rule.len(), 1_000);
+        for count in [0, 1, 3, 40, 499] {
+            for from in [0, 1, 250] {
+                let ids: Vec<AudienceId> = (from..500).take(count).collect();
+                let selected = ItemsByAudience::default().set(ids.clone(), true);
+                let publishes = |entry: &Entry| entry.conditions.publish;
+                let own = all.iter().filter(|entry| ids.contains(&entry.audience) && publishes(entry));
+                let expected = own.map(|entry| entry.rule).min();
+                assert_eq!(entries.first(Some(&selected), None, publishes), expected, "{count} from {from}");
+                let after = expected.map(|rule| rule + 1);
+                assert_eq!(entries.first(Some(&selected), after, publishes), expected, "{count} from {from}");
+            }
+        }
+        let first = all.iter().map(|entry| entry.rule).min();
+        assert_eq!(entries.first(None, None, |_| true), first);
+        assert_eq!(entries.first(None, first, |_| true), None);
     }
 }

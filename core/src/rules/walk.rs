@@ -147,7 +147,7 @@ impl<'a> Search<'a> {
             entry.conditions.hold(self.walk.request, Effect::Allow)
                 && entry.exact.is_none_or(|number| self.applies_exactly(number))
         };
-        let rule = entries.first(self.walk.selected, passes);
+        let rule = entries.first(self.walk.selected, self.found, passes);
         self.found = self.found.into_iter().chain(rule).min();
     }
 
