@@ -17,7 +17,7 @@ use mqtt_access_core::verdict::{Notation, Request, Target};
 use crate::random::Random;
 use crate::{another, client, compile, everyone, per_call, policy};
 
-/// What the figures assume of a tenant's topics: the limits of `spec.limits` by their defaults, where not said otherwise.
+/// The limits that the topics keep: the defaults of `spec.limits`, unless the budget below says otherwise.
 const MAX_LEVELS: usize = 16;
 const MAX_DENY_VARIABLES: usize = 8;
 const MAX_ALLOW_SHAPES: usize = 128;
@@ -31,7 +31,7 @@ struct Budget {
     levels: usize,
 }
 
-/// What topics have used up.
+/// How much of the limits the topics of one way use.
 #[derive(Debug, Default)]
 struct Used {
     levels: usize,
@@ -43,7 +43,8 @@ impl Used {
     /// Counts a topic, if there is room for it.
     fn takes(&mut self, topic: &str, budget: Budget) -> bool {
         let parsed = Topic::parse(topic).unwrap();
-        let (layout, shape) = (Layout::of(&parsed), Shape::of(&parsed));
+        let layout = Layout::of(&parsed);
+        let shape = Shape::of(&parsed);
         let variables: usize =
             self.layouts.iter().chain([&layout]).collect::<BTreeSet<_>>().iter().map(|it| it.len()).sum();
         let shapes = self.shapes.len() + usize::from(!self.shapes.contains(&shape));
@@ -234,7 +235,7 @@ impl Way {
             asked.iter_mut().filter(|_| random.percent(wildcards)).for_each(|level| "+".clone_into(level));
         }
         if self.repeated {
-            // What the value of an attribute makes of five more bytes.
+            // A level that an attribute and five bytes of text around it spell.
             asked.iter_mut().filter(|_| random.percent(50)).for_each(|level| *level = "t".repeat(5 + VALUE.len()));
         }
         if random.percent(30) {

@@ -74,7 +74,7 @@ impl Denies {
         let mut concerned = OfClient { denied: principal.deny.denied(), class };
         let index = self.dotted.as_ref().filter(|_| question.dotted).unwrap_or(&self.mqtt);
         match index.first(question, &self.runs, &mut concerned, &mut Work::default()) {
-            Ok(item) => item.and_then(|item| self.runs.rule(item)),
+            Ok(item) => item.map(|item| self.runs.rule(item)),
             Err(TooWide) => first_of_all(principal, request, question, written),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Every topic of every Deny rule is an *item*. For each place of a level there are sets of items: those with a given text there,
 //! those that match any text there (`+`, or `#` at or above the place), those with given variables there; and sets by length.
-//! What is asked is a conjunction of one condition for each of its literal levels and one for its end, each of them a union of a
+//! A question is a conjunction of one condition for each of its literal levels and one for its end, each of them a union of a
 //! few sets. A search goes through them 4,096 items at a time: it costs one bit of a set for each level of each item, however the
 //! topics and the question are made.
 //!
@@ -191,7 +191,7 @@ pub(super) fn any_grows_dotted<'t>(mut topics: impl Iterator<Item = &'t Topic>) 
     topics.any(grows_dotted)
 }
 
-/// What there is room for on the stack: more than questions have within a tenant's usual budget.
+/// Room on the stack for questions within a tenant's usual budget.
 const FEW_LEVELS: usize = 40;
 /// A question has so many conditions besides those of its levels.
 const MORE_CONDITIONS: usize = 5;

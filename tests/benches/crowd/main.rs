@@ -4,9 +4,10 @@
 //!
 //! `cargo bench -p mqtt-access-tests --bench crowd`, after `cargo build --release --workspace --bins`. Nothing here passes or
 //! fails: it prints what it measured. `CROWD_POLICIES=1000,5000` tells how many policies there are at each step,
-//! `CROWD_KIB` how large each is, `CROWD_TOPIC_BYTES` how long its topics are, and `CROWD_AT_ONCE` how many are created at a time. The API server caches what it stores only with
-//! `CROWD_WATCH_CACHE=1`: 100,000 objects of 64 KiB would need more memory there than this program has to spare. From
-//! the number `CROWD_DIRECT` on they are put into etcd as the API server stores them, while it is away: a hundred times as fast.
+//! `CROWD_KIB` how large each is, `CROWD_TOPIC_BYTES` how long its topics are, and `CROWD_AT_ONCE` how many are created at a time.
+//! The API server caches what it stores only with `CROWD_WATCH_CACHE=1`: 100,000 objects of 64 KiB would need more memory there
+//! than this program has to spare. From the number `CROWD_DIRECT` on they are put into etcd as the API server stores them, while it
+//! is away: a hundred times as fast.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures and prints")]
 

@@ -113,8 +113,8 @@ pub(crate) async fn a_token_grants_some_of_its_key_s_rights(light: &mut FirstLig
     light.goes_through(&mut session, Subscribe, &own(5)).await;
     light.goes_through(&mut session, Publish, "acme/phone-5/up").await;
     // Another client with the same client ID: while the broker may still know both, neither has the other's rights. The
-    // older one has not subscribed: RabbitMQ deletes its queue when it ends that connection, and a subscription of the
-    // newer one in that moment would fail for want of the queue, before the sidecar is asked.
+    // older one has not subscribed: RabbitMQ would delete its queue when it ends that connection, and a subscription of the
+    // newer one in that moment may fail for want of the queue, before the sidecar is asked.
     let session = light.connect(&issuer.login(8, &bound(8, Use::W))).await;
     let other = issuer.login(8, &issuer.claims(Use::R, "acme/dev1/#"));
     light.may_not(&other, Subscribe, "acme/dev1/#", "SessionContested").await;

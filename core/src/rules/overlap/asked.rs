@@ -7,7 +7,7 @@ use super::{Group, Overlap, Question};
 use crate::template::Variable;
 use crate::template::render::{Position, Unusable};
 
-/// What is known of a question. Nothing is allocated up to so many levels and terms.
+/// A question with the sets and values that it asks about. Nothing is allocated up to so many levels and terms.
 #[derive(Debug, Default)]
 pub(super) struct Asked<const LEVELS: usize, const TERMS: usize> {
     pub(super) levels: SmallVec<[Level; LEVELS]>,
@@ -36,7 +36,7 @@ pub(super) struct Level {
     pub(super) wild: Option<SetId>,
 }
 
-/// What a client's values are in a group.
+/// A client's values in the levels of one group.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Values {
     /// Why they cannot be used.

@@ -15,7 +15,7 @@ const TOGETHER: usize = 8;
 pub(super) type Words = [u64; TOGETHER];
 
 /// One bit for each of [`ITEMS`] items that follow each other; the last block of an index has fewer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(in crate::rules) struct Block {
     words: [u64; WORDS],
     used: usize,
@@ -153,7 +153,8 @@ pub(in crate::rules) fn fill(bits: &mut [u64], from: u32, to: u32) {
     if from >= to {
         return;
     }
-    let (first, last) = (wide(from / WORD), wide((to - 1) / WORD));
+    let first = wide(from / WORD);
+    let last = wide((to - 1) / WORD);
     let above = !ones_below(from % WORD);
     let below = ones_below(to - narrow(last) * WORD);
     if first == last {

@@ -37,7 +37,7 @@ struct GrowingPlace {
     groups: Vec<u32>,
 }
 
-/// What the items of a block have.
+/// The depth and the variables of the items of one block.
 #[derive(Debug, Default)]
 struct GrowingSpan {
     depth: usize,

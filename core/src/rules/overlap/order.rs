@@ -3,7 +3,7 @@
 //! Topics whose variables stand alike follow each other, and among very many of them those of like depth. So the levels and
 //! variables that a block has to be asked about are those of its own topics, not of all the tenant's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::template::{Layout, TemplateLevel, Topic};
 
@@ -22,14 +22,12 @@ pub(in crate::rules) struct Order {
 impl Order {
     /// Orders topics, which come in the order in which verdicts prefer their rules. `None` is every topic there is.
     pub(in crate::rules) fn of(topics: &[Option<&Topic>]) -> Self {
-        let mut layouts: HashMap<Layout, Vec<usize>> = HashMap::new();
+        let mut layouts: BTreeMap<Layout, Vec<usize>> = BTreeMap::new();
         for (number, topic) in topics.iter().enumerate() {
             layouts.entry(topic.map(Layout::of).unwrap_or_default()).or_default().push(number);
         }
-        let mut layouts: Vec<(Layout, Vec<usize>)> = layouts.into_iter().collect();
-        layouts.sort_unstable();
         let mut order = Self::default();
-        for (_, mut same) in layouts {
+        for mut same in layouts.into_values() {
             let depth_of = |number: &usize| topics.get(*number).copied().flatten().map_or(0, depth);
             let many = same.len() > MANY;
             if many {

@@ -99,6 +99,7 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
         let Asked { depth, hash, whole, .. } = *asked;
         let by_levels = if hash && !whole { &index.at_least } else { &index.exactly };
         let ends = by_levels.get(depth).copied().unwrap_or(index.hashes);
+        // The level behind the last one that is asked for: see `vary_level`.
         self.add(index, None, false, [None, None]);
         self.add(index, None, true, [ends, None]);
         if hash && whole {
@@ -151,16 +152,16 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
             let faulty = groups.clone().filter(|(group, values)| group.place == 0 && values.fault.is_some());
             faulty.for_each(|(group, _)| self.vary(0, Term::new(index, group.all, from, Role::Match)));
         }
-        for (group, values) in groups.filter(|(group, _)| group.place <= asked.depth) {
-            if group.place == asked.depth {
-                self.vary_parent(index, asked, group, values, from);
-            } else {
-                self.vary_level(index, asked, group, values, from);
-            }
+        // What becomes `#` one level further on matches its parent.
+        let parents = !asked.hash || asked.whole;
+        let is_asked = |place: usize| place < asked.depth || (place == asked.depth && parents);
+        for (group, values) in groups.filter(|(group, _)| is_asked(group.place)) {
+            self.vary_level(index, asked, group, values, from);
         }
         self.activate(span.depth.max(1));
     }
 
+    /// Adds what a group means at its level, or at the one behind the last, which restricts nothing.
     fn vary_level(
         &mut self,
         index: &'i Overlap,
@@ -182,24 +183,6 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
                 vary(group.last, Role::Grow);
             }
         }
-    }
-
-    /// What becomes `#` one level further on matches its parent.
-    fn vary_parent(
-        &mut self,
-        index: &'i Overlap,
-        asked: &Asked<LEVELS, TERMS>,
-        group: &Group,
-        values: Values,
-        from: u32,
-    ) {
-        let condition = self.first_level + asked.levels.len();
-        let set = match values.fault.filter(|_| !asked.hash || asked.whole) {
-            None => return,
-            Some(Unusable::Below) => group.all,
-            Some(Unusable::Level) => group.last,
-        };
-        self.vary(condition, Term::new(index, set, from, Role::Grow));
     }
 
     /// Adds a term to a condition; conditions come in ascending order.

@@ -23,8 +23,9 @@ impl Runs {
         Self { rules, starts }
     }
 
-    pub(in crate::rules) fn rule(&self, item: u32) -> Option<u32> {
-        self.rules.get(wide(item)).copied()
+    /// The rule of an item. One without a rule is a fault of ours, and must deny: it has a number that no rule has.
+    pub(in crate::rules) fn rule(&self, item: u32) -> u32 {
+        self.rules.get(wide(item)).copied().unwrap_or(u32::MAX)
     }
 
     fn end(&self, run: usize) -> u32 {
@@ -48,8 +49,8 @@ impl<'r> Best<'r> {
             let first = block.first_between(run_start.saturating_sub(start), run_end.min(end).saturating_sub(start));
             let first = first.map(|place| start + place);
             if let Some(item) = first {
-                let candidate = self.runs.rule(item).map(|rule| (rule, item));
-                self.found = self.found.into_iter().chain(candidate).min();
+                let candidate = (self.runs.rule(item), item);
+                self.found = Some(self.found.map_or(candidate, |found| found.min(candidate)));
             }
             if run_end >= end {
                 // The rest of the run is less preferred than what was found in it.
@@ -68,7 +69,7 @@ impl<'r> Best<'r> {
         let start = start_of(at);
         self.go_to(start);
         let run_end = self.runs.end(self.run);
-        let is_worse = run_end >= start.saturating_add(ITEMS) && self.runs.rule(start).is_some_and(|rule| rule >= best);
+        let is_worse = run_end >= start.saturating_add(ITEMS) && self.runs.rule(start) >= best;
         is_worse.then(|| place_of(run_end).0.max(at + 1))
     }
 
@@ -96,7 +97,8 @@ mod tests {
     #[test]
     fn the_preferred_rule_is_found_among_all_runs() {
         // The second of three runs ends where the fourth block begins.
-        let (second, third) = (100..3 * ITEMS, 3 * ITEMS..4 * ITEMS);
+        let second = 100..3 * ITEMS;
+        let third = 3 * ITEMS..4 * ITEMS;
         let first = (0..100).map(|item| item * 200);
         let rules: Vec<u32> = first.chain(second.map(|item| item + 1)).chain(third).collect();
         let runs = Runs::new(rules, vec![0, 100, 3 * ITEMS]);

@@ -113,7 +113,8 @@ fn layouts_of_variables_that_are_in_force_already_cost_nothing_more() {
         deny(everyone(), &["a/${username}"]),
     ];
     let compiled = tenant(json!({"denyVariables": 2})).policies(policies).compile();
-    let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
+    let fits = PolicyAccepted::Accepted;
+    let over = PolicyAccepted::OverBudget;
     assert_eq!(accepted(&compiled), [fits, fits, fits, over, fits, over]);
     assert_eq!(usage(&compiled.reports, Budget::DenyVariables), (3, 2, 2));
 }
@@ -131,7 +132,8 @@ fn each_shape_of_allowed_topics_counts_once() {
         allow(everyone(), &["a/+/e"]),
     ];
     let compiled = tenant(json!({"allowShapes": 2})).policies(policies).compile();
-    let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
+    let fits = PolicyAccepted::Accepted;
+    let over = PolicyAccepted::OverBudget;
     assert_eq!(accepted(&compiled), [fits, fits, fits, over, fits]);
     assert_eq!(usage(&compiled.reports, Budget::AllowShapes), (3, 2, 2));
     let told = compiled.reports.policies["p2"].findings[0].to_string();
@@ -142,7 +144,8 @@ fn each_shape_of_allowed_topics_counts_once() {
 fn levels_of_denials_count_together() {
     let policies = ["a/b/c", "a/b", "a/b/c"].map(|topic| deny(json!({"clientIds": ["dev1"]}), &[topic]));
     let compiled = tenant(json!({"denyLevels": 5})).policies(policies).compile();
-    let (fits, over) = (PolicyAccepted::Accepted, PolicyAccepted::OverBudget);
+    let fits = PolicyAccepted::Accepted;
+    let over = PolicyAccepted::OverBudget;
     assert_eq!(accepted(&compiled), [fits, fits, over]);
     assert_eq!(usage(&compiled.reports, Budget::DenyLevels), (8, 5, 1));
 }
