@@ -13,7 +13,7 @@
 //! ```text
 //!   order     topics -> their numbers      block     4,096 items as bits
 //!   steps     a topic as levels            sets      bits, or lists where there are few items
-//!   texts     place and text -> set        asked     a question -> sets and values, looked up once
+//!   texts     place and text -> set        asked     a question and the values in it, looked up once
 //!   build     topics -> sets               plan      a question and a span -> conditions
 //!   runs      items -> rules               search    conditions -> first item
 //!   meets     one topic and one question, the slow way
@@ -179,8 +179,7 @@ impl Overlap {
         concerned: &mut impl Concerned,
         work: &mut Work,
     ) -> Option<u32> {
-        let mut asked = Asked::<LEVELS, TERMS>::default();
-        self.look_up(question, &mut asked);
+        let asked = Asked::<TERMS>::new(self, question);
         let mut conditions = Conditions::<LEVELS, TERMS>::default();
         search::first(self, &asked, &mut conditions, runs, concerned, work)
     }

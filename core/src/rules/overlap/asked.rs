@@ -1,4 +1,4 @@
-//! A question as sets and values, looked up once for all spans.
+//! A question, and what it says of the variables in an index: looked up once for all spans.
 
 use smallvec::SmallVec;
 
@@ -7,30 +7,26 @@ use super::{Group, Overlap, Question};
 use crate::template::Variable;
 use crate::template::render::{Position, Unusable};
 
-/// A question with the sets and values that it asks about. Nothing is allocated up to so many levels and terms.
-#[derive(Debug, Default)]
-pub(super) struct Asked<const LEVELS: usize, const TERMS: usize> {
-    pub(super) levels: SmallVec<[Level; LEVELS]>,
+/// A question with the values that it is about. Nothing is allocated up to so many terms.
+#[derive(Debug)]
+pub(super) struct Asked<'q, const TERMS: usize> {
+    /// The levels, `#` aside.
+    pub(super) texts: &'q [&'q str],
+    /// Whether it ends in `#`.
+    pub(super) hash: bool,
+    pub(super) whole: bool,
+    dotted: bool,
     /// By the number of the group.
     groups: SmallVec<[Values; TERMS]>,
     spelt: SmallVec<[SetId; TERMS]>,
-    /// How many levels the question has, `#` aside.
-    pub(super) depth: usize,
-    /// Whether it ends in `#`.
-    pub(super) hash: bool,
-    /// Whether it starts with a wildcard that reaches no `$`.
-    pub(super) stops_at_dollar: bool,
-    pub(super) whole: bool,
 }
 
-/// One level that is asked for.
+/// The items that match one level.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Level {
-    /// Whether it is `+`.
-    plus: bool,
     /// Whether an item has to fulfil something there.
     pub(super) restricts: bool,
-    /// Items with this text.
+    /// Items with the text.
     pub(super) text: Option<SetId>,
     /// Items that match any text, where those of `text` do not hold them.
     pub(super) wild: Option<SetId>,
@@ -46,10 +42,36 @@ pub(super) struct Values {
     end: usize,
 }
 
-impl<const LEVELS: usize, const TERMS: usize> Asked<LEVELS, TERMS> {
+impl<'q, const TERMS: usize> Asked<'q, TERMS> {
+    pub(super) fn new(index: &Overlap, question: &'q Question<'q>) -> Self {
+        let (texts, hash) = match question.levels {
+            // `+/#` matches exactly what `#` matches.
+            ["+", "#"] => (&[][..], true),
+            [levels @ .., "#"] => (levels, true),
+            levels => (levels, false),
+        };
+        let (groups, spelt) = (SmallVec::new(), SmallVec::new());
+        let mut asked = Self { texts, hash, whole: question.whole, dotted: question.dotted, groups, spelt };
+        for group in &index.groups {
+            let values = index.values(question, group, texts, &mut asked.spelt);
+            asked.groups.push(values);
+        }
+        asked
+    }
+
+    /// How many levels it has, `#` aside.
+    pub(super) fn depth(&self) -> usize {
+        self.texts.len()
+    }
+
     /// Whether `+` is asked for, and nothing else.
     pub(super) fn is_lone_plus(&self) -> bool {
-        self.depth == 1 && !self.hash && self.levels.first().is_some_and(|level| level.plus)
+        self.texts == ["+"] && !self.hash
+    }
+
+    /// Whether it starts with a wildcard that reaches no `$`.
+    pub(super) fn stops_at_dollar(&self) -> bool {
+        self.texts.first().is_none_or(|level| *level == "+") && !self.dotted
     }
 
     pub(super) fn values(&self, group: usize) -> Values {
@@ -63,41 +85,18 @@ impl<const LEVELS: usize, const TERMS: usize> Asked<LEVELS, TERMS> {
 }
 
 impl Overlap {
-    pub(super) fn look_up<const LEVELS: usize, const TERMS: usize>(
-        &self,
-        question: &Question<'_>,
-        asked: &mut Asked<LEVELS, TERMS>,
-    ) {
-        let (texts, hash) = match question.levels {
-            // `+/#` matches exactly what `#` matches.
-            ["+", "#"] => (&[][..], true),
-            [levels @ .., "#"] => (levels, true),
-            levels => (levels, false),
-        };
-        for (text, place) in texts.iter().take(self.places.len()).zip(0..) {
-            asked.levels.push(self.level(question, place, text));
-        }
-        for group in &self.groups {
-            let values = self.values(question, group, texts, &mut asked.spelt);
-            asked.groups.push(values);
-        }
-        asked.depth = texts.len();
-        asked.hash = hash;
-        asked.stops_at_dollar = texts.first().is_none_or(|level| *level == "+") && !question.dotted;
-        asked.whole = question.whole;
-    }
-
-    fn level(&self, question: &Question<'_>, place: usize, text: &str) -> Level {
+    #[inline]
+    pub(super) fn level(&self, place: usize, text: &str, whole: bool) -> Level {
         let wild = self.places.get(place).and_then(|place| place.wild);
         match text {
-            "+" if !question.whole => Level { plus: true, ..Level::default() },
-            "+" => Level { plus: true, restricts: true, text: None, wild },
+            "+" if !whole => Level::default(),
+            "+" => Level { restricts: true, text: None, wild },
             _ => {
                 let text_set = self.texts.get(place, text);
                 // Sets in bits hold what matches any text already.
                 let holds_wild = text_set.is_some_and(|set| matches!(self.sets.get(set), Set::Bits(_)));
                 let beyond = if place == 0 && text.starts_with('$') { self.everything } else { wild };
-                Level { plus: false, restricts: true, text: text_set, wild: beyond.filter(|_| !holds_wild) }
+                Level { restricts: true, text: text_set, wild: beyond.filter(|_| !holds_wild) }
             }
         }
     }

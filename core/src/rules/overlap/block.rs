@@ -47,11 +47,15 @@ impl Block {
         self.words.iter_mut().zip(other).for_each(|(word, other)| *word |= other);
     }
 
-    /// Adds what is in a set of which the first words are left out.
-    pub(in crate::rules) fn or_part(&mut self, at: usize, first: usize, bits: &[u64]) {
-        let start = at.saturating_mul(WORDS);
-        let own = self.words.iter_mut().skip(first.saturating_sub(start));
-        own.zip(bits.iter().skip(start.saturating_sub(first))).for_each(|(word, other)| *word |= other);
+    /// Adds some words of a set, of which the first is at a place of the block.
+    pub(super) fn or_part(&mut self, place: usize, bits: &[u64]) {
+        self.words.iter_mut().skip(place).zip(bits).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Adds what is in another block and in some words of a set, of which the first is at a place of the block.
+    pub(super) fn or_common(&mut self, other: &Self, place: usize, bits: &[u64]) {
+        let others = other.words.iter().skip(place).zip(bits);
+        self.words.iter_mut().skip(place).zip(others).for_each(|(word, (other, bits))| *word |= other & bits);
     }
 
     /// Leaves what is in another set too, and tells whether there is any.
@@ -60,6 +64,19 @@ impl Block {
         for (word, other) in self.words.iter_mut().zip(other) {
             *word &= other;
             any |= *word;
+        }
+        any != 0
+    }
+
+    /// Leaves what is in one of two other sets too, and tells whether there is any.
+    pub(super) fn and_either(&mut self, bits: &[Words], block: &Self) -> bool {
+        let mut any = 0;
+        let own = self.words.as_chunks_mut::<TOGETHER>().0.iter_mut();
+        for ((own, bits), more) in own.zip(bits).zip(block.words.as_chunks::<TOGETHER>().0) {
+            for ((word, bits), more) in own.iter_mut().zip(bits).zip(more) {
+                *word &= bits | more;
+                any |= *word;
+            }
         }
         any != 0
     }
@@ -94,6 +111,10 @@ impl Block {
         if let Some(word) = self.words.get_mut(wide(place / WORD)) {
             *word |= 1 << (place % WORD);
         }
+    }
+
+    pub(super) fn holds(&self, place: u32) -> bool {
+        self.words.get(wide(place / WORD)).is_some_and(|word| word >> (place % WORD) & 1 == 1)
     }
 
     /// Adds the items from one place up to another, which does not belong to them.
@@ -136,7 +157,16 @@ pub(in crate::rules) fn block_of(bits: &[u64], at: usize) -> &[u64] {
     bits.get(start..end).unwrap_or_default()
 }
 
-/// The same, some words at a time.
+/// The words about a block of a set that is held from one word on, and the place in the block of the first of them.
+pub(super) fn part_of_block(first: usize, bits: &[u64], at: usize) -> (usize, &[u64]) {
+    let start = at.saturating_mul(WORDS);
+    let place = first.saturating_sub(start).min(WORDS);
+    let behind = start.saturating_sub(first).min(bits.len());
+    let end = behind.saturating_add(WORDS - place).min(bits.len());
+    (place, bits.get(behind..end).unwrap_or_default())
+}
+
+/// The words of a set that are about a block, some at a time.
 pub(super) fn chunks_of(bits: &[u64], at: usize) -> &[Words] {
     block_of(bits, at).as_chunks().0
 }

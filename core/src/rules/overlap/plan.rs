@@ -25,10 +25,8 @@ pub(super) struct Term<'i> {
 pub(super) enum Role {
     /// Its items fulfil the condition.
     Match,
-    /// Its items fulfil the conditions after this one: they end in `#` here, since a value cannot be used.
+    /// Its items end in `#` here, since a value cannot be used: they fulfil this condition and those after it.
     Grow,
-    /// Both.
-    MatchAndGrow,
 }
 
 /// What items have to be, at one place or altogether.
@@ -39,9 +37,11 @@ pub(super) struct Condition<'i> {
     /// Whether an item has to fulfil it; otherwise it says only what grows.
     pub(super) restricts: bool,
     /// The items that fulfil it, variables aside.
-    pub(super) fixed: [Option<Term<'i>>; 2],
+    pub(super) fixed: [Term<'i>; 2],
     /// The terms of variables in the span.
     pub(super) varying: (usize, usize),
+    /// Whether one of these makes items grow.
+    pub(super) grows: bool,
 }
 
 /// A condition that is asked about a span.
@@ -68,16 +68,17 @@ pub(super) struct Conditions<'i, const LEVELS: usize, const TERMS: usize> {
     pub(super) varying: SmallVec<[Term<'i>; TERMS]>,
     /// The conditions that have such terms.
     varied: SmallVec<[usize; TERMS]>,
-    /// The conditions at which items grow in the span, in the order of places.
-    growing: SmallVec<[usize; TERMS]>,
+    /// The first condition at which items grow in the span.
+    first_growing: Option<usize>,
 }
 
 impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> {
     /// The conditions of a question, without those of variables. `blocks` are how many will be searched.
-    pub(super) fn begin(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>, blocks: usize) {
+    pub(super) fn begin(&mut self, index: &'i Overlap, asked: &Asked<'_, TERMS>, blocks: usize) {
         self.lead(index, asked);
         self.first_level = self.all.len();
-        for (place, level) in asked.levels.iter().enumerate() {
+        for (place, text) in asked.texts.iter().enumerate().take(index.places.len()) {
+            let level = index.level(place, text, asked.whole);
             self.add(index, Some(place), level.restricts, [level.text, level.wild]);
         }
         self.end(index, asked);
@@ -85,8 +86,8 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
     }
 
     /// What a leading wildcard does not reach.
-    fn lead(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>) {
-        if let Some(undollared) = index.undollared.filter(|_| asked.stops_at_dollar) {
+    fn lead(&mut self, index: &'i Overlap, asked: &Asked<'_, TERMS>) {
+        if let Some(undollared) = index.undollared.filter(|_| asked.stops_at_dollar()) {
             self.add(index, None, true, [Some(undollared), None]);
         }
         // A lone `+` does not reach the empty level: there is no empty name.
@@ -95,8 +96,9 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
         }
     }
 
-    fn end(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>) {
-        let Asked { depth, hash, whole, .. } = *asked;
+    fn end(&mut self, index: &'i Overlap, asked: &Asked<'_, TERMS>) {
+        let Asked { hash, whole, .. } = *asked;
+        let depth = asked.depth();
         let by_levels = if hash && !whole { &index.at_least } else { &index.exactly };
         let ends = by_levels.get(depth).copied().unwrap_or(index.hashes);
         // The level behind the last one that is asked for: see `vary_level`.
@@ -110,17 +112,17 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
     }
 
     fn add(&mut self, index: &'i Overlap, place: Option<usize>, restricts: bool, sets: [Option<SetId>; 2]) {
+        let number = super::narrow(self.all.len());
+        self.all.push(Condition { place, restricts, ..Condition::NONE });
+        let Some(own) = self.all.last_mut() else { return };
         let mut size = 0_u32;
-        let mut fixed = [None, None];
-        for (term, set) in fixed.iter_mut().zip(sets) {
-            let Some((set, len)) = set.map(|set| index.sets.get_with_len(set)) else { continue };
-            *term = (len > 0).then_some(Term { set, cursor: 0, role: Role::Match });
-            size = size.saturating_add(len);
+        for (term, set) in own.fixed.iter_mut().zip(sets.into_iter().flatten()) {
+            term.set = index.sets.get(set);
+            size = size.saturating_add(index.sets.count(set));
         }
         if restricts {
-            self.strictest_first.push((size, super::narrow(self.all.len())));
+            self.strictest_first.push((size, number));
         }
-        self.all.push(Condition { place, restricts, fixed, varying: (0, 0) });
     }
 
     /// Lets the conditions that the fewest items fulfil go first, so that the others are asked about few blocks. All of them are
@@ -136,25 +138,26 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
     }
 
     /// Goes on to a span, which is searched from a block on.
-    pub(super) fn enter(&mut self, index: &'i Overlap, asked: &Asked<LEVELS, TERMS>, span: &'i Span, at: usize) {
+    pub(super) fn enter(&mut self, index: &'i Overlap, asked: &Asked<'_, TERMS>, span: &'i Span, at: usize) {
         self.varying.clear();
-        self.growing.clear();
+        self.first_growing = None;
         for number in self.varied.drain(..) {
-            self.all.get_mut(number).into_iter().for_each(|condition| condition.varying = (0, 0));
+            let condition = self.all.get_mut(number);
+            condition.into_iter().for_each(|it| (it.varying, it.grows) = ((0, 0), false));
         }
         let groups = span.groups.iter().filter_map(|number| {
             let number = super::wide(*number);
             index.groups.get(number).map(|group| (group, asked.values(number)))
         });
         let from = start_of(at);
-        if asked.stops_at_dollar && index.undollared.is_some() {
+        if asked.stops_at_dollar() && index.undollared.is_some() {
             // Where a value cannot be used, it does not start with `$` either.
             let faulty = groups.clone().filter(|(group, values)| group.place == 0 && values.fault.is_some());
             faulty.for_each(|(group, _)| self.vary(0, Term::new(index, group.all, from, Role::Match)));
         }
         // What becomes `#` one level further on matches its parent.
         let parents = !asked.hash || asked.whole;
-        let is_asked = |place: usize| place < asked.depth || (place == asked.depth && parents);
+        let is_asked = |place: usize| place < asked.depth() || (place == asked.depth() && parents);
         for (group, values) in groups.filter(|(group, _)| is_asked(group.place)) {
             self.vary_level(index, asked, group, values, from);
         }
@@ -162,20 +165,13 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
     }
 
     /// Adds what a group means at its level, or at the one behind the last, which restricts nothing.
-    fn vary_level(
-        &mut self,
-        index: &'i Overlap,
-        asked: &Asked<LEVELS, TERMS>,
-        group: &Group,
-        values: Values,
-        from: u32,
-    ) {
+    fn vary_level(&mut self, index: &'i Overlap, asked: &Asked<'_, TERMS>, group: &Group, values: Values, from: u32) {
         let condition = self.first_level + group.place;
         let restricts = self.all.get(condition).is_some_and(|condition| condition.restricts);
         let mut vary = |set, role| self.vary(condition, Term::new(index, set, from, role));
         match values.fault {
             None => asked.spelt(values).iter().for_each(|set| vary(*set, Role::Match)),
-            Some(Unusable::Below) => vary(group.all, Role::MatchAndGrow),
+            Some(Unusable::Below) => vary(group.all, Role::Grow),
             Some(Unusable::Level) => {
                 if restricts {
                     vary(group.all, Role::Match);
@@ -194,8 +190,9 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
             self.varied.push(condition);
         }
         own.varying = (if start == end { used } else { start }, used + 1);
-        if term.role != Role::Match && self.growing.last() != Some(&condition) {
-            self.growing.push(condition);
+        if term.role == Role::Grow {
+            own.grows = true;
+            self.first_growing.get_or_insert(condition);
         }
         self.varying.push(term);
     }
@@ -203,58 +200,50 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
     /// Chooses the conditions for items of so many levels. The end decides about items that are not as deep; a level that
     /// starts with `$` is asked for in any case.
     ///
-    /// Those between two that make items grow come in any order, so the strictest come first.
+    /// Those before the first that makes items grow come in any order, so the strictest come first.
     fn activate(&mut self, depth: usize) {
-        self.active.clear();
-        let mut from = 0;
-        for turn in 0..=self.growing.len() {
-            let growing = self.growing.get(turn).copied();
-            let until = growing.unwrap_or(self.all.len());
-            if self.activate_between(from..until, depth) {
-                return;
-            }
-            self.active.extend(growing.map(Active::Other));
-            from = until + 1;
-        }
-    }
-
-    /// Tells whether nothing else has to be asked, since there is a condition that no item fulfils.
-    fn activate_between(&mut self, numbers: std::ops::Range<usize>, depth: usize) -> bool {
-        let Self { all, strictest_first, active, .. } = self;
+        let Self { all, strictest_first, active, first_growing, .. } = self;
+        active.clear();
+        let first_growing = first_growing.unwrap_or(all.len());
+        let is_asked = |condition: &Condition<'_>| condition.place.is_none_or(|place| place < depth);
         for (size, number) in strictest_first.iter() {
             let number = super::wide(*number);
-            let condition = all.get(number).filter(|_| numbers.contains(&number));
-            let Some(condition) = condition.filter(|condition| condition.place.is_none_or(|place| place < depth))
-            else {
-                continue;
-            };
-            let (start, end) = condition.varying;
-            if *size == 0 && start == end && numbers.start == 0 {
+            let condition = all.get(number).filter(|condition| number < first_growing && is_asked(condition));
+            let Some(condition) = condition else { continue };
+            if *size == 0 && condition.varying == (0, 0) {
+                // No item fulfils it: nothing else has to be asked.
                 active.clear();
                 active.push(Active::Other(number));
-                return true;
+                return;
             }
             active.push(condition.as_active(number));
         }
-        false
+        let rest = (0..).zip(all.iter()).skip(first_growing);
+        let rest = rest.filter(|(_, condition)| condition.grows || (condition.restricts && is_asked(condition)));
+        active.extend(rest.map(|(number, condition)| condition.as_active(number)));
     }
 }
 
 impl<'i> Condition<'i> {
+    /// One that no item fulfils.
+    const NONE: Self = Self { place: None, restricts: true, fixed: [Term::EMPTY; 2], varying: (0, 0), grows: false };
+
     fn as_active(&self, number: usize) -> Active<'i> {
-        match *self {
-            Self {
-                fixed: [Some(Term { set: Set::Bits(bits), .. }), None], varying: (0, 0), restricts: true, ..
-            } => Active::Bits(bits),
+        match (&self.fixed, self.varying) {
+            ([Term { set: Set::Bits(bits), .. }, Term { set: Set::List([]), .. }], (0, 0)) if self.restricts => {
+                Active::Bits(bits)
+            }
             _ => Active::Other(number),
         }
     }
 }
 
 impl<'i> Term<'i> {
+    const EMPTY: Self = Self { set: Set::List(&[]), cursor: 0, role: Role::Match };
+
     /// A term, unless its set is empty.
     fn new(index: &'i Overlap, set: SetId, from: u32, role: Role) -> Option<Self> {
-        let (set, len) = index.sets.get_with_len(set);
-        (len > 0).then(|| Self { set, cursor: set.cursor_at(from), role })
+        let set = index.sets.get(set);
+        (!matches!(set, Set::List([]))).then(|| Self { set, cursor: set.cursor_at(from), role })
     }
 }

@@ -6,6 +6,7 @@ use super::asked::Asked;
 use super::block::{Block, Words, chunks_of};
 use super::plan::{Active, Condition, Conditions, Role, Term};
 use super::runs::Best;
+use super::sets::Set;
 use super::{Concerned, Overlap, Runs};
 
 /// What searches cost, in words looked at: the measure in which their bound is stated.
@@ -16,13 +17,13 @@ pub(in crate::rules) struct Work {
 
 /// What a search works on.
 struct Blocks<'i, const LEVELS: usize> {
-    /// Sets of which the items are sought that are in all of them.
+    /// Sets of which the items are sought that are in all of them: they wait for each other.
     together: SmallVec<[&'i [Words]; LEVELS]>,
-    /// The items that fulfil all conditions so far.
+    /// The items that fulfil all conditions so far, those that wait aside.
     block: Block,
     /// Those that fulfil one condition.
     fulfilled: Block,
-    /// Those that end in `#` above, since a value cannot be used.
+    /// Those that fulfil all conditions because they end in `#` above, since a value cannot be used.
     grown: Block,
     has_grown: bool,
 }
@@ -30,7 +31,7 @@ struct Blocks<'i, const LEVELS: usize> {
 /// The item that concerns the request, fulfils every condition, and has the preferred rule.
 pub(super) fn first<'i, const LEVELS: usize, const TERMS: usize>(
     index: &'i Overlap,
-    asked: &Asked<LEVELS, TERMS>,
+    asked: &Asked<'_, TERMS>,
     conditions: &mut Conditions<'i, LEVELS, TERMS>,
     runs: &Runs,
     concerned: &mut impl Concerned,
@@ -91,13 +92,14 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
             return Some(at);
         };
         let varying = varying.get_mut(*start..*end).unwrap_or_default();
-        let terms = fixed.iter_mut().flatten().chain(varying);
+        let terms = fixed.iter_mut().chain(varying);
         terms.filter_map(|term| term.set.next_block(at, &mut term.cursor)).min()
     }
 
     /// Leaves of a block the items that fulfil every condition, and tells whether there is any.
     fn narrow(&mut self, at: usize, blocks: &mut Blocks<'i, LEVELS>, work: &mut Work) -> bool {
         let Self { all, active, varying, .. } = self;
+        blocks.together.clear();
         blocks.has_grown = false;
         let words = blocks.block.words().len() as u64;
         work.words += words * (1 + active.len() as u64);
@@ -109,67 +111,93 @@ impl<'i, const LEVELS: usize, const TERMS: usize> Conditions<'i, LEVELS, TERMS> 
                 }
                 Active::Other(number) => *number,
             };
-            if !blocks.take_together() {
-                return false;
-            }
             let Some(condition) = all.get_mut(number) else { continue };
             let (start, end) = condition.varying;
             let varying = varying.get_mut(start..end).unwrap_or_default();
             work.words += words * varying.len() as u64;
-            if !blocks.take(condition, varying, at) {
-                return false;
+            if condition.grows {
+                if !blocks.take_together() {
+                    return blocks.finish(false);
+                }
+                blocks.grow(varying, at);
+            }
+            if condition.restricts && !blocks.take(condition, varying, at) {
+                return blocks.finish(false);
             }
         }
-        blocks.take_together()
+        let any = blocks.take_together();
+        blocks.finish(any)
     }
 }
 
-impl<const LEVELS: usize> Blocks<'_, LEVELS> {
+impl<'i, const LEVELS: usize> Blocks<'i, LEVELS> {
     fn new() -> Self {
         let [block, fulfilled, grown] = [(); 3].map(|()| Block::empty(0));
         Self { together: SmallVec::new(), block, fulfilled, grown, has_grown: false }
     }
 
-    /// Leaves the items that are in all the sets which wait for it, or have grown; tells whether there is any.
+    /// Leaves the items that are in all the sets which wait, and tells whether there is any.
     fn take_together(&mut self) -> bool {
-        let Self { together, block, fulfilled, grown, has_grown } = self;
-        if together.is_empty() {
-            return !block.is_empty();
-        }
-        let kept = *has_grown && {
-            fulfilled.copy(block.words());
-            fulfilled.and(grown.words())
-        };
-        let any = block.and_all(together);
-        together.clear();
-        if kept {
-            block.or(fulfilled.words());
-        }
-        any || kept
+        let any = self.block.and_all(&self.together);
+        self.together.clear();
+        any
     }
 
-    /// Leaves the items that fulfil a condition, or have grown, and notes those that grow there; tells whether there is any.
-    fn take(&mut self, condition: &mut Condition<'_>, varying: &mut [Term<'_>], at: usize) -> bool {
-        let Self { together: _, block, fulfilled, grown, has_grown } = self;
-        let words = block.words().len();
-        if *has_grown {
-            fulfilled.copy(grown.words());
-        } else {
-            fulfilled.clear(words);
-            grown.clear(words);
+    /// Notes those of the items left that grow here. They need not fulfil anything else, but others may still be preferred.
+    fn grow(&mut self, varying: &mut [Term<'i>], at: usize) {
+        let Self { block, grown, has_grown, .. } = self;
+        for Term { set, cursor, .. } in varying.iter_mut().filter(|term| term.role == Role::Grow) {
+            if !*has_grown {
+                grown.clear(block.words().len());
+            }
+            *has_grown = true;
+            set.add_common(at, cursor, block, grown);
         }
-        condition.fixed.iter_mut().flatten().for_each(|term| term.set.add_block(at, &mut term.cursor, fulfilled));
-        for Term { set, cursor, role } in varying {
-            *has_grown |= *role != Role::Match;
-            match role {
-                Role::Match => set.add_block(at, cursor, fulfilled),
-                Role::Grow => set.add_block(at, cursor, grown),
-                Role::MatchAndGrow => {
-                    set.add_block(at, &mut cursor.clone(), fulfilled);
-                    set.add_block(at, cursor, grown);
+    }
+
+    /// Leaves the items that fulfil a condition, and tells whether there may be any.
+    fn take(&mut self, condition: &mut Condition<'i>, varying: &mut [Term<'i>], at: usize) -> bool {
+        let Self { together, block, fulfilled, .. } = self;
+        let varying = varying.iter_mut().filter(|term| term.role == Role::Match);
+        let mut bits = None;
+        let mut has_more = false;
+        for Term { set, cursor, .. } in condition.fixed.iter_mut().chain(varying) {
+            match set {
+                Set::Bits(set) if bits.is_none() => bits = Some(chunks_of(set, at)),
+                _ if set.next_block(at, cursor) != Some(at) => {}
+                _ => {
+                    if !has_more {
+                        fulfilled.clear(block.words().len());
+                    }
+                    has_more = true;
+                    set.add_block(at, cursor, fulfilled);
                 }
             }
         }
-        if condition.restricts { block.and(fulfilled.words()) } else { !block.is_empty() }
+        match (bits, has_more) {
+            (None, false) => false,
+            (None, true) => block.and(fulfilled.words()),
+            (Some(bits), false) => {
+                together.push(bits);
+                true
+            }
+            (Some(bits), true) => block.and_either(bits, fulfilled),
+        }
+    }
+
+    /// Adds the items that have grown to those that fulfil every condition, if `any` do, and tells whether there are any.
+    fn finish(&mut self, any: bool) -> bool {
+        let Self { block, grown, has_grown, .. } = self;
+        match (any, *has_grown) {
+            (any, false) => any,
+            (true, true) => {
+                block.or(grown.words());
+                true
+            }
+            (false, true) => {
+                block.copy(grown.words());
+                !block.is_empty()
+            }
+        }
     }
 }

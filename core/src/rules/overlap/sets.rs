@@ -1,6 +1,6 @@
 //! Sets of items: those of many as bits, those of few as lists.
 
-use super::block::{Block, ITEMS, block_of, count, insert, narrow, place_of, start_of, wide, words_for};
+use super::block::{Block, ITEMS, block_of, count, insert, narrow, part_of_block, place_of, start_of, wide, words_for};
 
 /// The number of a set.
 pub(super) type SetId = u32;
@@ -119,21 +119,21 @@ impl Sets {
         held.len += 1;
     }
 
+    #[inline]
     pub(super) fn get(&self, set: SetId) -> Set<'_> {
-        self.get_with_len(set).0
-    }
-
-    /// A set, and how many items it has.
-    pub(super) fn get_with_len(&self, set: SetId) -> (Set<'_>, u32) {
-        let Some(held) = self.held.get(wide(set)) else { return (Set::List(&[]), 0) };
+        let Some(held) = self.held.get(wide(set)) else { return Set::List(&[]) };
         let start = wide(held.start);
         let bits = |words| self.bits.get(start..start + words).unwrap_or_default();
-        let set = match held.form {
+        match held.form {
             Form::List => Set::List(self.lists.get(start..start + wide(held.len)).unwrap_or_default()),
             Form::Bits => Set::Bits(bits(self.words)),
             Form::Part(first, words) => Set::Part { first: wide(first), bits: bits(wide(words)) },
-        };
-        (set, held.len)
+        }
+    }
+
+    /// How many items a set has.
+    pub(super) fn count(&self, set: SetId) -> u32 {
+        self.held.get(wide(set)).map_or(0, |held| held.len)
     }
 
     /// A set in bits that may be added, without items.
@@ -203,18 +203,25 @@ impl Set<'_> {
     pub(super) fn add_block(self, at: usize, cursor: &mut u32, block: &mut Block) {
         match self {
             Self::Bits(bits) => block.or(block_of(bits, at)),
-            Self::Part { first, bits } => block.or_part(at, first, bits),
+            Self::Part { first, bits } => {
+                let (place, bits) = part_of_block(first, bits, at);
+                block.or_part(place, bits);
+            }
+            Self::List(items) => places_in_block(items, at, cursor).for_each(|place| block.insert(place)),
+        }
+    }
+
+    /// Adds the items in one block to it that another one holds too. `cursor` is the one of [`Self::add_block`].
+    pub(super) fn add_common(self, at: usize, cursor: &mut u32, other: &Block, block: &mut Block) {
+        match self {
+            Self::Bits(bits) => block.or_common(other, 0, block_of(bits, at)),
+            Self::Part { first, bits } => {
+                let (place, bits) = part_of_block(first, bits, at);
+                block.or_common(other, place, bits);
+            }
             Self::List(items) => {
-                let start = start_of(at);
-                while let Some(item) = items.get(wide(*cursor)) {
-                    if *item >= start.saturating_add(ITEMS) {
-                        break;
-                    }
-                    if *item >= start {
-                        block.insert(*item - start);
-                    }
-                    *cursor += 1;
-                }
+                let places = places_in_block(items, at, cursor);
+                places.filter(|place| other.holds(*place)).for_each(|place| block.insert(place));
             }
         }
     }
@@ -236,4 +243,14 @@ impl Set<'_> {
             }
         }
     }
+}
+
+/// The places in a block of the items of a list that are in it. `cursor` goes behind them.
+fn places_in_block<'l>(items: &'l [u32], at: usize, cursor: &mut u32) -> impl Iterator<Item = u32> + use<'l> {
+    let start = start_of(at);
+    let rest = items.get(wide(*cursor)..).unwrap_or_default();
+    let before = rest.iter().take_while(|item| **item < start).count();
+    let inside = rest.iter().skip(before).take_while(|item| **item < start.saturating_add(ITEMS)).count();
+    *cursor += narrow(before + inside);
+    rest.iter().skip(before).take(inside).map(move |item| item - start)
 }
