@@ -10,6 +10,7 @@ mod unserved;
 mod write;
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,7 +105,9 @@ pub(super) fn crowded_out(broker: &Broker, bundle: &Bundle, files: &BTreeSet<Fil
 
 /// What was found about a tenant, in which policies, when, and how long it took.
 pub(super) struct Analysed {
-    policies: Vec<Policy>,
+    hasher: RandomState,
+    /// The hash of each policy, by its name: whole ones would be as much again as the bundle.
+    policies: HashMap<String, u64>,
     withheld: Vec<String>,
     analysis: Analysis,
     at: Instant,
@@ -123,15 +126,23 @@ impl Analysed {
             tracing::warn!(tenant = %key, "the policies are too many to compare them all; some findings are missing");
         }
         let at = Instant::now();
-        let (policies, withheld) = (bundle.policies.clone(), withheld.iter().map(ToString::to_string).collect());
-        Some(Self { policies, withheld, analysis, at, took: at.duration_since(begun) })
+        let hasher = RandomState::new();
+        let policies = bundle.policies.iter().map(|policy| (policy.name.clone(), hasher.hash_one(policy))).collect();
+        let withheld = withheld.iter().map(ToString::to_string).collect();
+        Some(Self { hasher, policies, withheld, analysis, at, took: at.duration_since(begun) })
+    }
+
+    /// Whether a policy is as it was.
+    fn knows(&self, policy: &Policy) -> bool {
+        self.policies.get(&policy.name) == Some(&self.hasher.hash_one(policy))
     }
 
     /// How much longer it is good enough. A condition says that every rule is in force as written, and of policies that
     /// changed nobody has looked yet.
     fn lasts(&self, bundle: &Bundle, withheld: &[&str]) -> Duration {
         let age = self.at.elapsed();
-        let good = if self.policies == bundle.policies && self.withheld == withheld {
+        let known = self.policies.len() == bundle.policies.len() && bundle.policies.iter().all(|it| self.knows(it));
+        let good = if known && self.withheld == withheld {
             COUNT_EVERY
         } else {
             COUNT_EVERY.min(self.took * SHARE)
@@ -141,10 +152,8 @@ impl Analysed {
 
     /// Of a policy that was edited since, nothing is known yet.
     fn tell(&self, bundle: &Bundle, reports: &mut Reports) {
-        let known = self.policies.iter().map(|policy| (policy.name.as_str(), policy)).collect::<HashMap<_, _>>();
         for policy in &bundle.policies {
-            let findings =
-                self.analysis.findings.get(&policy.name).filter(|_| known.get(policy.name.as_str()) == Some(&policy));
+            let findings = self.analysis.findings.get(&policy.name).filter(|_| self.knows(policy));
             if let Some((findings, report)) = findings.zip(reports.policies.get_mut(&policy.name)) {
                 report.add(findings.iter());
             }
