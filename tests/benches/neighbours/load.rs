@@ -32,10 +32,6 @@ impl Times {
         let place = (self.0.len() * percent / 100).min(self.0.len().saturating_sub(1));
         self.0.get(place).copied().unwrap_or_default()
     }
-
-    pub(crate) fn slowest(&self) -> Duration {
-        self.0.last().copied().unwrap_or_default()
-    }
 }
 
 impl Load {

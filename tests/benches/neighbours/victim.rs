@@ -9,7 +9,7 @@ use mqtt_access_core::bundle::{Bundle, ClientIds, Device, LoginName, Spares};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_tests::two_tenants::{DEVICE, PENCIL, acme};
 
-use crate::attacks::{Attack, rabbitmq_login};
+use crate::attacks::rabbitmq_login;
 use crate::load::{Load, form};
 use crate::server::{Client, Server, log_in};
 
@@ -33,16 +33,6 @@ const PEOPLE: usize = 40;
 const ROUNDS: u32 = 60_000;
 
 impl Deed {
-    /// What an attack is aimed at.
-    pub(crate) fn of(attack: Attack) -> &'static [Self] {
-        match attack {
-            Attack::WrongPasswords | Attack::Strangers | Attack::Guesses => &[Self::SlowLogin],
-            Attack::LargeTokens => &[Self::RabbitPublish],
-            Attack::IdleConnections => &[Self::NewConnection],
-            _ => &[Self::Login, Self::Publish, Self::Subscribe],
-        }
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
@@ -54,9 +44,12 @@ impl Deed {
         }
     }
 
-    /// How long it is measured: logins that wait for hashes are few in a second.
+    /// How long it is measured: some are few in a second.
     pub(crate) fn length(self) -> Duration {
-        if self == Self::SlowLogin { Duration::from_secs(6) } else { Duration::from_secs(2) }
+        Duration::from_secs(match self {
+            Self::SlowLogin => 6,
+            _ => 2,
+        })
     }
 
     pub(crate) fn load(self, server: &Server) -> Load {
@@ -64,7 +57,7 @@ impl Deed {
             Self::Login => vec![VICTIM.login()],
             Self::Publish | Self::NewConnection => vec![VICTIM.asks(&server.ticket(&VICTIM), "publish", "acme/x")],
             Self::Subscribe => vec![VICTIM.asks(&server.ticket(&VICTIM), "subscribe", "acme/x/#")],
-            Self::SlowLogin => people().map(|name| log_in(&client_id(&name), &name, PENCIL)).collect(),
+            Self::SlowLogin => people().map(|name| log_in(&client_id(&name), &name, PENCIL, "192.0.2.1")).collect(),
             Self::RabbitPublish => {
                 let Client { client_id, username, secret } = VICTIM;
                 let publish = [
