@@ -162,7 +162,7 @@ pub(crate) static ATTACKS: [Attack; 9] = [
     Attack {
         name: "edits of a large section of the ACL files",
         rate: 2.0,
-        deeds: ANY,
+        deeds: &[Deed::Login, Deed::Publish, Deed::Subscribe, Deed::Revocation, Deed::RevocationInFiles],
         sizes: [10_000, 100_000],
         fill: |bundle, count| {
             bundle.policies.push(denies(count));

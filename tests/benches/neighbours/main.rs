@@ -16,6 +16,7 @@
 mod attacks;
 mod files;
 mod load;
+mod revocations;
 mod server;
 mod victim;
 
@@ -112,9 +113,9 @@ async fn phase(build: &Build, attack: &'static Attack, scale: Option<Scale>) -> 
     let server = Arc::new(Server::start(build, &bundles, attack.means == Means::Edits).await);
     let length: Duration = attack.deeds.iter().map(|deed| deed.length()).sum();
     // Tickets are taken while the sidecar has room for everybody.
-    let loads: Vec<Load> = attack.deeds.iter().map(|deed| deed.load(&server)).collect();
+    let loads: Vec<Option<Load>> = attack.deeds.iter().map(|deed| deed.load(&server)).collect();
     if scale.is_none() {
-        loads.iter().for_each(|load| load.check(server.http));
+        loads.iter().flatten().for_each(|load| load.check(server.http));
     }
     let requests = scale.map(|scale| attack.requests(&server, scale)).unwrap_or_default();
     // Opened before anything is measured: while so many are opened at once, the kernel itself makes some wait for a second.
@@ -137,7 +138,11 @@ async fn phase(build: &Build, attack: &'static Attack, scale: Option<Scale>) -> 
     if attacker.is_some() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    let measured = loads.iter().zip(attack.deeds).map(|(load, deed)| load.run(server.http, deed.length()));
+    let mut revision = 1;
+    let measured = loads.iter().zip(attack.deeds).map(|(load, deed)| match load {
+        Some(load) => load.run(server.http, deed.length()),
+        None => revocations::measure(*deed, &server, build, &mut revision),
+    });
     let times = measured.collect();
     ends.store(true, Relaxed);
     if let Some(attacker) = attacker {

@@ -27,7 +27,8 @@ pub(crate) struct Build {
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) bundles: TempDir,
-    _acl: Option<TempDir>,
+    /// Where the ACL files are, if they are written.
+    pub(crate) acl: Option<TempDir>,
     _state: TempDir,
     _program: Program,
 }
@@ -51,7 +52,7 @@ impl Server {
         command.env("RUST_LOG", "error");
         let program = Program::launch("mqtt-access-sidecar", command);
         program.wait_ready(admin, Duration::from_mins(2)).await;
-        Self { http, bundles: folder, _acl: acl, _state: state, _program: program }
+        Self { http, bundles: folder, acl, _state: state, _program: program }
     }
 
     /// The ticket of a login that has to be accepted.

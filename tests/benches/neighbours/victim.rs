@@ -25,9 +25,13 @@ pub(crate) enum Deed {
     RabbitPublish,
     /// A publish over a new connection.
     NewConnection,
+    /// From disabling a device until it is out of Mosquitto's files. The source alone looks once a second.
+    Revocation,
+    /// The same, from when the sidecar itself refuses the device.
+    RevocationInFiles,
 }
 
-const VICTIM: Client<'static> =
+pub(crate) const VICTIM: Client<'static> =
     Client { client_id: "GID_acme@@@dev1", username: "DeviceCredential|DC.1|mqtt-acme", secret: DEVICE };
 const PEOPLE: usize = 40;
 const ROUNDS: u32 = 60_000;
@@ -41,6 +45,8 @@ impl Deed {
             Self::SlowLogin => "slow login",
             Self::RabbitPublish => "publish, RabbitMQ",
             Self::NewConnection => "new connection",
+            Self::Revocation => "revocation",
+            Self::RevocationInFiles => "of it, the files",
         }
     }
 
@@ -48,12 +54,15 @@ impl Deed {
     pub(crate) fn length(self) -> Duration {
         Duration::from_secs(match self {
             Self::SlowLogin => 6,
+            Self::Revocation | Self::RevocationInFiles => 20,
             _ => 2,
         })
     }
 
-    pub(crate) fn load(self, server: &Server) -> Load {
+    /// The requests by which it is measured; none where it is no request.
+    pub(crate) fn load(self, server: &Server) -> Option<Load> {
         let requests = match self {
+            Self::Revocation | Self::RevocationInFiles => return None,
             Self::Login => vec![VICTIM.login()],
             Self::Publish | Self::NewConnection => vec![VICTIM.asks(&server.ticket(&VICTIM), "publish", "acme/x")],
             Self::Subscribe => vec![VICTIM.asks(&server.ticket(&VICTIM), "subscribe", "acme/x/#")],
@@ -78,7 +87,7 @@ impl Deed {
         };
         let rate = if self == Self::SlowLogin { 4.0 } else { 100.0 };
         let connections = if self == Self::SlowLogin { 16 } else { 4 };
-        Load { requests: Arc::new(requests), rate, connections, connects: self == Self::NewConnection }
+        Some(Load { requests: Arc::new(requests), rate, connections, connects: self == Self::NewConnection })
     }
 }
 
