@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mqtt_access_core::acl_file::{Closed, File, Limits, Sections};
 use mqtt_access_core::bundle::UnixSeconds;
 use mqtt_access_core::index::{BrokerIndex, TenantIndex};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::store::Store;
 use crate::turns::Turns;
@@ -106,7 +106,7 @@ impl Desk {
 
     /// Takes over which tenants there are, and their bundles.
     fn compare(&mut self, index: &BrokerIndex) {
-        let mut before = std::mem::take(&mut self.tenants);
+        let (mut before, mut gone) = (std::mem::take(&mut self.tenants), Vec::new());
         for index in index.shared_tenants() {
             let key = (index.tenant().namespace.clone(), index.tenant().name.clone());
             let known = before.remove(&key);
@@ -116,12 +116,18 @@ impl Desk {
                 known => {
                     self.numbers += 1;
                     self.changed |= known.is_none();
+                    gone.extend(known.as_ref().map(|known| Arc::clone(&known.index)));
                     Tenant::follow(known, Arc::clone(index), self.numbers)
                 }
             };
             self.tenants.insert(key, tenant);
         }
         self.changed |= !before.is_empty();
+        gone.extend(before.into_values().map(|tenant| tenant.index));
+        if !gone.is_empty() {
+            // It takes long to take down a large index, if nobody else has it any more: work for a thread that may block.
+            spawn_blocking(move || drop(gone));
+        }
     }
 
     fn begin_works(&mut self, now: UnixSeconds) {

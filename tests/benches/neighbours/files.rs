@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mqtt_access_core::bundle::{Bundle, Digest, Encoded, FORMAT_VERSION, encode};
 
@@ -14,23 +14,38 @@ pub(crate) enum Format {
     Version4,
 }
 
-/// Writes a bundle into a folder of its own, the index last, as `compile --out` does.
-pub(crate) fn write(folder: &Path, bundle: &Bundle, revision: u64, format: Format) {
-    let encoded = encode(bundle).unwrap();
-    let index = encoded.index(revision).unwrap();
-    let Encoded { shards, .. } = encoded;
-    let shards: Vec<(Digest, Vec<u8>)> = shards.into_iter().collect();
-    let (index, shards) = match format {
-        Format::Newest => (index, shards),
-        Format::Version4 => downgrade(&index, &shards),
-    };
-    let folder = folder.join(format!("{}.{}", bundle.tenant.namespace, bundle.tenant.name));
-    fs::create_dir_all(&folder).unwrap();
-    for (digest, bytes) in shards {
-        fs::write(folder.join(format!("shard-{digest}")), bytes).unwrap();
+/// A bundle in a folder of its own, as `compile --out` writes it.
+pub(crate) struct Files {
+    folder: PathBuf,
+    encoded: Encoded,
+    format: Format,
+    written: bool,
+}
+
+impl Files {
+    pub(crate) fn of(folder: &Path, bundle: &Bundle, format: Format) -> Self {
+        let folder = folder.join(format!("{}.{}", bundle.tenant.namespace, bundle.tenant.name));
+        Self { folder, encoded: encode(bundle).unwrap(), format, written: false }
     }
-    fs::write(folder.join("index.new"), index).unwrap();
-    fs::rename(folder.join("index.new"), folder.join("index")).unwrap();
+
+    /// Puts it in force: the shards, unless they are there, and the index last.
+    pub(crate) fn publish(&mut self, revision: u64) {
+        let mut index = self.encoded.index(revision).unwrap();
+        let mut shards = Vec::new();
+        if !self.written || self.format == Format::Version4 {
+            shards = self.encoded.shards.clone().into_iter().collect();
+        }
+        if self.format == Format::Version4 {
+            (index, shards) = downgrade(&index, &shards);
+        }
+        fs::create_dir_all(&self.folder).unwrap();
+        for (digest, bytes) in shards {
+            fs::write(self.folder.join(format!("shard-{digest}")), bytes).unwrap();
+        }
+        fs::write(self.folder.join("index.new"), index).unwrap();
+        fs::rename(self.folder.join("index.new"), self.folder.join("index")).unwrap();
+        self.written = true;
+    }
 }
 
 /// The same content under the headers of version 4. The digests of shards cover their headers, so they change too.

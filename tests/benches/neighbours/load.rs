@@ -27,14 +27,17 @@ pub(crate) struct Load {
 #[derive(Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
+impl From<Vec<Duration>> for Times {
+    fn from(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+}
+
 impl Times {
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let place = (self.0.len() * percent / 100).min(self.0.len().saturating_sub(1));
         self.0.get(place).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn slowest(&self) -> Duration {
-        self.0.last().copied().unwrap_or_default()
     }
 }
 
@@ -48,9 +51,7 @@ impl Load {
                 thread::spawn(move || load.work(server, worker, start, length))
             })
             .collect();
-        let mut times: Vec<Duration> = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
-        times.sort_unstable();
-        Times(times)
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<Vec<Duration>>().into()
     }
 
     /// Sends the first requests once. What is refused would be no measure of what clients wait for.

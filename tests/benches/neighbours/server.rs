@@ -1,7 +1,7 @@
 //! A sidecar that serves the bundles of a victim and an attacker.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mqtt_access_core::bundle::Bundle;
@@ -12,7 +12,7 @@ use mqtt_access_tests::{Program, ports};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::files::{self, Format};
+use crate::files::{Files, Format};
 use crate::load;
 
 /// One build of the program.
@@ -27,29 +27,32 @@ pub(crate) struct Build {
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) bundles: TempDir,
+    /// Where the ACL files are, if they are written.
+    pub(crate) acl: Option<TempDir>,
     _state: TempDir,
     _program: Program,
 }
 
 impl Server {
-    pub(crate) async fn start(build: &Build, bundles: &[Bundle], acl_dir: Option<&Path>) -> Self {
+    pub(crate) async fn start(build: &Build, bundles: &[Bundle], has_acl: bool) -> Self {
         let folder = TempDir::with_prefix("mqtt-access-neighbours-").unwrap();
         let state = TempDir::with_prefix("mqtt-access-state-").unwrap();
+        let acl = has_acl.then(|| TempDir::with_prefix("mqtt-access-acl-").unwrap());
         for bundle in bundles {
-            files::write(folder.path(), bundle, 1, build.format);
+            Files::of(folder.path(), bundle, build.format).publish(1);
         }
         let http = ports::free_address();
         let admin = ports::free_address();
         let mut command = guarded(&build.program);
         command.args(["run", "--source", "dir", "--path"]).arg(folder.path()).arg("--state-dir").arg(state.path());
         command.args(["--http", &http.to_string(), "--admin", &admin.to_string()]);
-        if let Some(acl_dir) = acl_dir {
-            command.arg("--acl-dir").arg(acl_dir);
+        if let Some(acl) = &acl {
+            command.arg("--acl-dir").arg(acl.path());
         }
         command.env("RUST_LOG", "error");
         let program = Program::launch("mqtt-access-sidecar", command);
         program.wait_ready(admin, Duration::from_mins(2)).await;
-        Self { http, bundles: folder, _state: state, _program: program }
+        Self { http, bundles: folder, acl, _state: state, _program: program }
     }
 
     /// The ticket of a login that has to be accepted.
@@ -73,7 +76,7 @@ impl Client<'_> {
     pub(crate) fn login(&self) -> Vec<u8> {
         let Self { client_id, username, secret } = self;
         let password = password(MacAlgorithm::HmacSha256, &Secret::from(*secret), client_id);
-        log_in(client_id, username, &password)
+        log_in(client_id, username, &password, "192.0.2.1")
     }
 
     pub(crate) fn asks(&self, ticket: &str, action: &str, topic: &str) -> Vec<u8> {
@@ -85,7 +88,7 @@ impl Client<'_> {
 }
 
 /// A login as EMQX asks about it.
-pub(crate) fn log_in(client_id: &str, username: &str, password: &str) -> Vec<u8> {
-    let body = json!({"clientid": client_id, "username": username, "password": password, "peerhost": "192.0.2.1"});
+pub(crate) fn log_in(client_id: &str, username: &str, password: &str, address: &str) -> Vec<u8> {
+    let body = json!({"clientid": client_id, "username": username, "password": password, "peerhost": address});
     load::json("/emqx/v5/authn", &body)
 }

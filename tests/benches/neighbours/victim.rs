@@ -9,7 +9,7 @@ use mqtt_access_core::bundle::{Bundle, ClientIds, Device, LoginName, Spares};
 use mqtt_access_core::password::Verifier;
 use mqtt_access_tests::two_tenants::{DEVICE, PENCIL, acme};
 
-use crate::attacks::{Attack, rabbitmq_login};
+use crate::attacks::rabbitmq_login;
 use crate::load::{Load, form};
 use crate::server::{Client, Server, log_in};
 
@@ -25,24 +25,18 @@ pub(crate) enum Deed {
     RabbitPublish,
     /// A publish over a new connection.
     NewConnection,
+    /// From disabling a device until it is out of Mosquitto's files. The source alone looks once a second.
+    Revocation,
+    /// The same, from when the sidecar itself refuses the device.
+    RevocationInFiles,
 }
 
-const VICTIM: Client<'static> =
+pub(crate) const VICTIM: Client<'static> =
     Client { client_id: "GID_acme@@@dev1", username: "DeviceCredential|DC.1|mqtt-acme", secret: DEVICE };
 const PEOPLE: usize = 40;
 const ROUNDS: u32 = 60_000;
 
 impl Deed {
-    /// What an attack is aimed at.
-    pub(crate) fn of(attack: Attack) -> &'static [Self] {
-        match attack {
-            Attack::WrongPasswords | Attack::Strangers | Attack::Guesses => &[Self::SlowLogin],
-            Attack::LargeTokens => &[Self::RabbitPublish],
-            Attack::IdleConnections => &[Self::NewConnection],
-            _ => &[Self::Login, Self::Publish, Self::Subscribe],
-        }
-    }
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
@@ -51,20 +45,28 @@ impl Deed {
             Self::SlowLogin => "slow login",
             Self::RabbitPublish => "publish, RabbitMQ",
             Self::NewConnection => "new connection",
+            Self::Revocation => "revocation",
+            Self::RevocationInFiles => "of it, the files",
         }
     }
 
-    /// How long it is measured: logins that wait for hashes are few in a second.
+    /// How long it is measured: some are few in a second.
     pub(crate) fn length(self) -> Duration {
-        if self == Self::SlowLogin { Duration::from_secs(6) } else { Duration::from_secs(2) }
+        Duration::from_secs(match self {
+            Self::SlowLogin => 6,
+            Self::Revocation | Self::RevocationInFiles => 20,
+            _ => 2,
+        })
     }
 
-    pub(crate) fn load(self, server: &Server) -> Load {
+    /// The requests by which it is measured; none where it is no request.
+    pub(crate) fn load(self, server: &Server) -> Option<Load> {
         let requests = match self {
+            Self::Revocation | Self::RevocationInFiles => return None,
             Self::Login => vec![VICTIM.login()],
             Self::Publish | Self::NewConnection => vec![VICTIM.asks(&server.ticket(&VICTIM), "publish", "acme/x")],
             Self::Subscribe => vec![VICTIM.asks(&server.ticket(&VICTIM), "subscribe", "acme/x/#")],
-            Self::SlowLogin => people().map(|name| log_in(&client_id(&name), &name, PENCIL)).collect(),
+            Self::SlowLogin => people().map(|name| log_in(&client_id(&name), &name, PENCIL, "192.0.2.1")).collect(),
             Self::RabbitPublish => {
                 let Client { client_id, username, secret } = VICTIM;
                 let publish = [
@@ -85,7 +87,7 @@ impl Deed {
         };
         let rate = if self == Self::SlowLogin { 4.0 } else { 100.0 };
         let connections = if self == Self::SlowLogin { 16 } else { 4 };
-        Load { requests: Arc::new(requests), rate, connections, connects: self == Self::NewConnection }
+        Some(Load { requests: Arc::new(requests), rate, connections, connects: self == Self::NewConnection })
     }
 }
 

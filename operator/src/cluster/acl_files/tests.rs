@@ -1,5 +1,12 @@
+use mqtt_access_core::acl_file::Language;
+use mqtt_access_core::client::Mode;
+use mqtt_access_core::credential::MacAlgorithm;
+use mqtt_access_crds::{ConditionReason as _, PolicyAccepted};
+
 use super::objects::tests::bundle;
 use super::*;
+use crate::cluster::report;
+use crate::compile::{PolicyReport, Reports};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey::new("ns", name)
@@ -95,4 +102,62 @@ fn tenants_without_room_are_told_until_there_is_room_again() {
     assert!(known.crowd_out(without_room()).is_empty(), "it is no news");
     assert_eq!(known.crowd_out(BTreeMap::new()), [key("a")].into());
     assert_eq!((known.problem(&key("a")), known.closed()), (None, 0));
+}
+
+/// What the only policies of a large tenant and a small one are told of the files of all tenants.
+fn told_of_files(bundles: [&Bundle; 2], languages: &[Language]) -> [PolicyReport; 2] {
+    let broker = Broker { acl_files: Some(languages.to_vec()), ..Config::default().brokers.remove(0) };
+    let keyed = bundles.map(|bundle| (key(&bundle.tenant.name), bundle));
+    let mut known = Known::default();
+    for (tenant, bundle) in &keyed {
+        known.put(tenant, work::standing(&File::ALL, tenant, (*bundle).clone(), version(1), &|| true).unwrap());
+    }
+    let sections = known.tenants.iter().filter_map(|(tenant, standing)| Some((tenant, standing.sections()?)));
+    let crowded_out = objects::broker_map(&File::ALL, &sections.collect::<Vec<_>>()).crowded_out;
+    known.crowd_out(crowded_out);
+    keyed.map(|(tenant, bundle)| {
+        let accepted = PolicyReport {
+            accepted: PolicyAccepted::Accepted,
+            message: "".into(),
+            findings: Vec::new(),
+            matched: None,
+            generation: None,
+        };
+        let mut reports = Reports { policies: [("p".to_owned(), accepted)].into(), ..Reports::default() };
+        let files = known.crowded_out.get(&tenant).cloned().unwrap_or_default();
+        report::crowded_out(&broker, bundle, &files, &mut reports);
+        reports.policies.remove("p").unwrap()
+    })
+}
+
+#[test]
+fn the_policy_of_a_tenant_whose_section_is_closed_says_so_and_what_to_do() {
+    let mut large = bundle("large", 1024 * 1024);
+    let device = serde_json::json!({"name": "d", "clientId": "d", "keyId": "DC.d", "secret": "a2V5"});
+    (large.tenant.modes, large.tenant.signature_algorithms) =
+        (vec![Mode::DeviceCredential], vec![MacAlgorithm::HmacSha1]);
+    large.devices.push(serde_json::from_value(device).unwrap());
+    let small = bundle("small", 1000);
+    let text = |language: &str| {
+        format!(
+            "rules[0]: clients of the MqttTenant may do nothing by the files of all tenants, here and by any other rule: its rules do not \
+             fit into 1 MiB beside those of smaller tenants; take the file from a sidecar's `--acl-dir` (ClosedInAclFile, broker \
+             `default`, {language})"
+        )
+    };
+    let texts = |policy: &PolicyReport| policy.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let [closed, open] = told_of_files([&large, &small], &[Language::Emqx, Language::Mosquitto]);
+    assert_eq!(texts(&closed), [text("Emqx"), text("Mosquitto")]);
+    assert_eq!(closed.compiled().as_str(), "Findings");
+    assert_eq!((texts(&open), open.compiled().as_str()), (Vec::new(), "Compiled"));
+    // Of a language that the broker does not read, nobody is told.
+    let [closed, _] = told_of_files([&large, &small], &[Language::Emqx]);
+    assert_eq!(texts(&closed), [text("Emqx")]);
+    // Once the large one fits, it is told nothing either.
+    let fits = bundle("large", 100_000);
+    assert!(
+        told_of_files([&fits, &small], &[Language::Emqx, Language::Mosquitto])
+            .iter()
+            .all(|policy| policy.findings.is_empty())
+    );
 }
