@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mqtt_access_core::acl_file::{self, Language, Narrowed};
-use mqtt_access_core::bundle::UnixSeconds;
+use mqtt_access_core::bundle::{Bundle, UnixSeconds};
 use mqtt_access_core::index::TenantIndex;
 use mqtt_access_core::policy::{Action, Policy, Rule, Subject, Topics};
 use mqtt_access_core::template::Topic;
@@ -65,14 +65,34 @@ impl Limit {
     }
 }
 
-/// Analyses the policies of one tenant on its broker, together with what its ACL files say less than the rules.
+/// A bundle as an index that knows whom its policies select, which is all that [`analyse`] asks of it: the topics, which are most of
+/// a bundle, are left out. `None` only for a bundle that no compiler wrote.
+#[must_use]
+pub fn audiences(bundle: &Bundle) -> Option<TenantIndex> {
+    let rule = |rule: &Rule| {
+        let Rule { index, effect, actions, topics: _, qos, retain } = rule;
+        let (actions, qos, topics) = (actions.clone(), qos.clone(), Topics::Listed(Vec::new()));
+        Rule { index: *index, effect: *effect, actions, topics, qos, retain: *retain }
+    };
+    let policy = |policy: &Policy| {
+        let Policy { name, subjects, rules } = policy;
+        Policy { name: name.clone(), subjects: subjects.clone(), rules: rules.iter().map(rule).collect() }
+    };
+    let policies = bundle.policies.iter().map(policy).collect();
+    let bundle = Bundle { tenant: bundle.tenant.clone(), policies, devices: bundle.devices.clone() };
+    TenantIndex::new(bundle, 0).ok()
+}
+
+/// Analyses the policies of one tenant on its broker, together with what its ACL files say less than the rules. `index` tells whom
+/// they select: it may be that of [`audiences`].
 #[must_use]
 pub fn analyse<'n>(
+    policies: &[Policy],
     index: &TenantIndex,
     broker: &Broker,
     narrowed: impl IntoIterator<Item = (Language, &'n Narrowed)>,
 ) -> Analysis {
-    let policies = in_order(index.policies());
+    let policies = in_order(policies);
     let mut analysis = Analysis::default();
     let (limit, wide_limit) = (Limit::default(), Limit::default());
     let mut found: BTreeMap<String, BTreeSet<Finding>> = BTreeMap::new();

@@ -74,7 +74,8 @@ fn findings(object: &Value) -> Vec<String> {
         acl_delivery: AclDelivery::default(),
     };
     let bundle = Bundle { tenant, policies: vec![policy], devices: Vec::new() };
-    let analysis = analyse(&TenantIndex::new(bundle, 0).unwrap(), &Config::default().brokers[0], []);
+    let index = TenantIndex::new(bundle, 0).unwrap();
+    let analysis = analyse(index.policies(), &index, &Config::default().brokers[0], []);
     analysis.findings.into_values().flatten().map(|finding| finding.reason.as_str().to_owned()).collect()
 }
 

@@ -100,17 +100,21 @@ fn two_devices() -> Vec<Device> {
     ]
 }
 
-fn index(keys: &[&str], devices: Vec<Device>, policies: Vec<Policy>) -> TenantIndex {
-    TenantIndex::new(Bundle { tenant: tenant(keys), policies, devices }, 1).unwrap()
+fn bundle(keys: &[&str], devices: Vec<Device>, policies: Vec<Policy>) -> Bundle {
+    Bundle { tenant: tenant(keys), policies, devices }
 }
 
-fn analysed(index: &TenantIndex) -> Analysis {
-    analyse(index, &Config::default().brokers[0], [])
+/// What is found, which is the same with an index that knows no topics.
+fn analysed(bundle: &Bundle) -> Analysis {
+    let of = |index: &TenantIndex| analyse(&bundle.policies, index, &Config::default().brokers[0], []);
+    let analysis = of(&audiences(bundle).unwrap());
+    assert_eq!(of(&TenantIndex::new(bundle.clone(), 1).unwrap()), analysis);
+    analysis
 }
 
 /// What is found, as `policy place reason`.
 fn found(keys: &[&str], devices: Vec<Device>, policies: Vec<Policy>) -> Vec<String> {
-    let analysis = analysed(&index(keys, devices, policies));
+    let analysis = analysed(&bundle(keys, devices, policies));
     assert!(analysis.complete);
     let all = analysis.findings.into_iter().flat_map(|(policy, findings)| {
         findings.into_iter().map(move |finding| format!("{policy} {} {}", finding.place, finding.reason.as_str()))
@@ -287,13 +291,15 @@ fn what_can_never_match_is_told() {
 fn what_a_chosen_acl_file_cannot_say_is_a_finding_and_of_others_a_note() {
     let mut limited = rule("Allow", &["Publish"], &["acme/${clientid}"]);
     limited["qos"] = json!([1]);
-    let index = index(&["k"], two_devices(), vec![policy("a", &everyone(), &[limited])]);
+    let bundle = bundle(&["k"], two_devices(), vec![policy("a", &everyone(), &[limited])]);
+    let index = TenantIndex::new(bundle, 1).unwrap();
     let analysed = |acl_files: Option<Vec<Language>>| {
         let broker = Broker { acl_files, ..Config::default().brokers[0].clone() };
         let sections = acl_file::Sections::of(&index, 0);
         let chosen = narrowed(&index, &broker, 0);
-        let analysis = analyse(&index, &broker, sections.narrowed());
-        let same = analyse(&index, &broker, chosen.iter().map(|(language, narrowed)| (*language, narrowed)));
+        let analysis = analyse(index.policies(), &index, &broker, sections.narrowed());
+        let same =
+            analyse(index.policies(), &index, &broker, chosen.iter().map(|(language, narrowed)| (*language, narrowed)));
         assert_eq!(analysis.findings, same.findings);
         let told =
             |findings: &BTreeMap<String, Vec<Finding>>| findings.values().flatten().map(ToString::to_string).collect();

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_access_core::acl_file::{Closed, File, Language};
+use mqtt_access_core::acl_file::{Closed, File, Language, Narrowed};
 use mqtt_access_core::bundle::Bundle;
 use mqtt_access_core::claims::Witness;
 use mqtt_access_core::index::TenantIndex;
@@ -117,11 +117,9 @@ pub(super) struct Analysed {
 impl Analysed {
     fn of(key: &ObjectKey, broker: &Broker, bundle: &Bundle, withheld: &[&str]) -> Option<Self> {
         let begun = Instant::now();
-        // The compiler has read every topic: it cannot fail.
-        let index = TenantIndex::new(bundle.clone(), 0).ok()?.withholding(withheld.iter().copied());
-        let narrowed = analysis::narrowed(&index, broker, now());
+        let narrowed = narrowed(broker, bundle, withheld)?;
         let narrowed = narrowed.iter().map(|(language, narrowed)| (*language, narrowed));
-        let analysis = analysis::analyse(&index, broker, narrowed);
+        let analysis = analysis::analyse(&bundle.policies, &analysis::audiences(bundle)?, broker, narrowed);
         if !analysis.complete {
             tracing::warn!(tenant = %key, "the policies are too many to compare them all; some findings are missing");
         }
@@ -142,11 +140,7 @@ impl Analysed {
     fn lasts(&self, bundle: &Bundle, withheld: &[&str]) -> Duration {
         let age = self.at.elapsed();
         let known = self.policies.len() == bundle.policies.len() && bundle.policies.iter().all(|it| self.knows(it));
-        let good = if known && self.withheld == withheld {
-            COUNT_EVERY
-        } else {
-            COUNT_EVERY.min(self.took * SHARE)
-        };
+        let good = if known && self.withheld == withheld { COUNT_EVERY } else { COUNT_EVERY.min(self.took * SHARE) };
         good.saturating_sub(age)
     }
 
@@ -159,6 +153,15 @@ impl Analysed {
             }
         }
     }
+}
+
+/// What the ACL files that were chosen for a broker say less than the rules. The compiler has read every topic, so it cannot fail.
+fn narrowed(broker: &Broker, bundle: &Bundle, withheld: &[&str]) -> Option<Vec<(Language, Narrowed)>> {
+    if broker.acl_files.as_ref().is_none_or(Vec::is_empty) {
+        return Some(Vec::new());
+    }
+    let index = TenantIndex::new(bundle.clone(), 0).ok()?.withholding(withheld.iter().copied());
+    Some(analysis::narrowed(&index, broker, now()))
 }
 
 /// A tenant that this operator serves. Tells whether everything was written, or time ran out.

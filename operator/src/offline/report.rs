@@ -86,7 +86,7 @@ impl TenantReport {
     /// A tenant with a bundle, analysed.
     pub(super) fn of(index: &TenantIndex, sections: &Sections, mut reports: Reports, broker: &Broker) -> Self {
         let (namespace, name) = (&index.tenant().namespace, &index.tenant().name);
-        let analysis = analysis::analyse(index, broker, sections.narrowed());
+        let analysis = analysis::analyse(index.policies(), index, broker, sections.narrowed());
         reports.add(&analysis);
         let Analysis { findings: _, notes, devices: _, complete } = analysis;
         let notes = notes.iter().flat_map(|(policy, notes)| notes.iter().map(move |note| (policy, note)));

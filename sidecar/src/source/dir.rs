@@ -1,6 +1,6 @@
 //! Source `dir`: a folder that `compile --out` wrote for one broker.
 //!
-//! The folder is looked at every second, and an index is compared by its bytes: notifications of the file system do not
+//! The folder is looked at twice a second, and an index is compared by its bytes: notifications of the file system do not
 //! reach across the mounts and network volumes that such folders live on, and time stamps are too coarse to be trusted.
 //! Indexes are small; shards are read only when their index is new, or was refused.
 //!
@@ -21,7 +21,8 @@ use crate::log_error::Chain;
 use crate::store::{Applied, ReloadError, Store, Turn};
 use crate::tenant_key::TenantKey;
 
-const EVERY: Duration = Duration::from_secs(1);
+/// Half of what a revocation may take, so that the other half is left for loading the bundle and writing ACL files.
+const EVERY: Duration = Duration::from_millis(500);
 /// How many tenants are loaded at once. More would load nothing sooner, and leave brokers less of the processor.
 const LOADS_AT_ONCE: usize = 4;
 

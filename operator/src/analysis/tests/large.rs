@@ -56,9 +56,9 @@ fn five_thousand_policies_are_analysed_whole() {
         ),
     ];
     for (shape, policies) in shapes {
-        let index = index(&["k"], fleet.clone(), policies);
-        let first = analysed(&index);
-        assert_eq!(first, analysed(&index), "{shape}: the order is always the same");
+        let bundle = bundle(&["k"], fleet.clone(), policies);
+        let first = analysed(&bundle);
+        assert_eq!(first, analysed(&bundle), "{shape}: the order is always the same");
         assert!(first.complete, "{shape}");
     }
 }
@@ -99,7 +99,7 @@ fn policies_that_are_made_to_cost_too_much_have_an_end_and_it_is_told() {
         policy(&format!("p{n:04}"), &everyone(), &[rule("Allow", &BOTH, &[&own, &format!("acme/{n}/y/#")])])
     });
     for (shape, policies) in [("heavy", heavy), ("crossing", crossing), ("wide", wide)] {
-        let index = index(&["k"], two_devices(), policies);
-        assert!(!analysed(&index).complete, "{shape}");
+        let bundle = bundle(&["k"], two_devices(), policies);
+        assert!(!analysed(&bundle).complete, "{shape}");
     }
 }
